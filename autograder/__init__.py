@@ -1,0 +1,1 @@
+"""Grading: hidden tests, named wrong solutions, the judge, the sandbox and the gradebook writer."""

@@ -1,0 +1,1 @@
+"""Named wrong and right solutions, one module a chapter."""
