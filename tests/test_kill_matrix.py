@@ -1,0 +1,49 @@
+"""Every hidden test is scored against named wrong solutions, and against right ones written another way."""
+
+from __future__ import annotations
+
+import pytest
+
+from autograder.killmatrix import chapters, counts_fault, reference_variant, try_variant
+from autograder.testing import exercises_of, load
+from autograder.variants.base import Variant, variants_of
+
+CASES = [
+    pytest.param(slug, variant, id=f"{slug}-{variant.exercise}-{variant.name}")
+    for slug in chapters()
+    for variant in variants_of(slug)
+]
+REFERENCES = [
+    pytest.param(slug, name, id=f"{slug}-{name}") for slug in chapters() for name in exercises_of(load(slug))
+]
+
+
+@pytest.mark.parametrize(("slug", "variant"), CASES)
+def test_variant_gets_what_it_deserves(slug: str, variant: Variant) -> None:
+    verdict = try_variant(slug, variant)
+    assert not verdict.fault, verdict.fault + "\n" + "\n".join(verdict.details)
+
+
+@pytest.mark.parametrize("seed", [b"one seed", b"another seed", b"a third seed"])
+@pytest.mark.parametrize(("slug", "name"), REFERENCES)
+def test_reference_keeps_every_point(slug: str, name: str, seed: bytes) -> None:
+    verdict = try_variant(slug, reference_variant(slug, name), seed)
+    assert verdict.score == verdict.max_score, verdict.details
+
+
+@pytest.mark.parametrize("slug", chapters())
+def test_every_exercise_has_enough_variants(slug: str) -> None:
+    assert not counts_fault(slug), counts_fault(slug)
+
+
+@pytest.mark.parametrize("slug", chapters())
+def test_every_hidden_test_catches_somebody(slug: str) -> None:
+    """A test that no wrong solution is named for proves nothing: it may not be able to fail."""
+    named = {(variant.exercise, variant.caught_by) for variant in variants_of(slug)}
+    idle = [
+        f"{exercise.name}.{test.name}"
+        for exercise in exercises_of(load(slug)).values()
+        for test in exercise.tests
+        if (exercise.name, test.name) not in named
+    ]
+    assert not idle, f"no wrong variant is named for: {', '.join(idle)}"
