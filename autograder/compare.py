@@ -84,7 +84,9 @@ def _close_scalar(got: Any, expected: Any, tolerance: float | None, what: str) -
 
 
 def _close_numbers(got: torch.Tensor, expected: torch.Tensor, tolerance: float | None, what: str) -> None:
-    check(got.shape == expected.shape, f"{what} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}")
+    check(
+        got.shape == expected.shape, f"{what} has shape {tuple(got.shape)}, expected {tuple(expected.shape)}"
+    )
     if expected.numel() == 0:
         return
     if not expected.dtype.is_floating_point:
@@ -95,7 +97,10 @@ def _close_numbers(got: torch.Tensor, expected: torch.Tensor, tolerance: float |
     one, other = got.to(torch.float64), expected.to(torch.float64)
     finite = torch.isfinite(other)
     same_special = torch.equal(one[~finite].nan_to_num(nan=1e300), other[~finite].nan_to_num(nan=1e300))
-    check(bool(torch.isfinite(one[finite]).all()) and same_special, f"{what} holds NaN or infinity where it must not")
+    check(
+        bool(torch.isfinite(one[finite]).all()) and same_special,
+        f"{what} holds NaN or infinity where it must not",
+    )
     if finite.any():
         error = float((one[finite] - other[finite]).abs().max())
         bound = tolerance * max(1.0, float(other[finite].abs().max()))

@@ -85,7 +85,9 @@ def counts_fault(slug: str) -> str:
     variants = variants_of(slug)
     faults = [f"{v.exercise}.{v.name}: no such exercise" for v in variants if v.exercise not in names]
     labels = [(v.exercise, v.name) for v in variants]
-    faults += [f"{label[0]}.{label[1]} is there twice" for label in sorted(set(labels)) if labels.count(label) > 1]
+    faults += [
+        f"{label[0]}.{label[1]} is there twice" for label in sorted(set(labels)) if labels.count(label) > 1
+    ]
     for name in names:
         wrongs = sum(v.exercise == name and not v.is_right for v in variants)
         rights = sum(v.exercise == name and v.is_right for v in variants)
@@ -96,7 +98,12 @@ def counts_fault(slug: str) -> str:
 
 def markdown(slug: str, verdicts: list[Verdict]) -> str:
     """The matrix as a table for instructors."""
-    lines = [f"## {slug}", "", "| exercise | variant | misconception | score | caught by |", "|---|---|---|---|---|"]
+    lines = [
+        f"## {slug}",
+        "",
+        "| exercise | variant | misconception | score | caught by |",
+        "|---|---|---|---|---|",
+    ]
     for verdict in verdicts:
         variant = verdict.variant
         because = variant.because or ("written another way" if variant.is_right else "")

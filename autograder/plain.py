@@ -23,5 +23,8 @@ def grade(exercise_id: str, namespace: Mapping[str, Any]) -> float:
     exercise = exercises_of(load(slug))[name]
     result = run_exercise(exercise, LocalStudent(namespace), seed=os.urandom(32))
     for test in result.tests:
-        print(f"{'passed' if test.passed else 'failed'}  {test.name}" + ("" if test.passed else f": {test.message}"))
+        print(
+            f"{'passed' if test.passed else 'failed'}  {test.name}"
+            + ("" if test.passed else f": {test.message}")
+        )
     return result.score

@@ -50,7 +50,12 @@ def wrong(
 
 
 def right(
-    exercise: str, name: str, *, body: str | None = None, edit: tuple[str, str] | None = None, because: str = ""
+    exercise: str,
+    name: str,
+    *,
+    body: str | None = None,
+    edit: tuple[str, str] | None = None,
+    because: str = "",
 ) -> Variant:
     """A right solution written another way: it must keep every point."""
     _one_of(exercise, name, body, edit)
