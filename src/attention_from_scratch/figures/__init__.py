@@ -57,7 +57,8 @@ from importlib import import_module
 from types import ModuleType
 
 from attention_from_scratch.figures.base import PALETTE, Figure, moving
-from attention_from_scratch.figures.charts import bars, heatmap, lines, scatter
+from attention_from_scratch.figures.charts import lines, scatter
+from attention_from_scratch.figures.grids import bars, heatmap
 
 __all__ = ["PALETTE", "Figure", "bars", "heatmap", "lines", "moving", "scatter"]
 

@@ -4,6 +4,7 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 WIDTH, HEIGHT = 600.0, 340.0
 TOP, BOTTOM, LEFT = 38.0, 52.0, 58.0
@@ -88,6 +89,11 @@ def number(value: float, digits: int = 2) -> str:
         shown = f"{value:.{max(digits, 3)}g}" if abs(value) < 1 else f"{value:.{digits}f}"
         shown = shown.rstrip("0").rstrip(".") if "." in shown else shown
     return shown.replace("-", "−")
+
+
+def floats(values: Any) -> list[float]:
+    """Plain numbers out of a list, an array or a tensor."""
+    return [float(v) for v in (values.tolist() if hasattr(values, "tolist") else values)]
 
 
 def _frame(x: Scale, y: Scale, x_label: str, y_label: str) -> str:
