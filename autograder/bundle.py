@@ -1,0 +1,102 @@
+"""The package that students get with a chapter: the library without this chapter's and later chapters' answers."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import shutil
+from pathlib import Path
+
+from autograder.classroom import Classroom
+from coursebuild.chapter import all_chapters
+from coursebuild.errors import CourseError
+from coursebuild.paths import ROOT
+
+LIBRARY = ROOT / "src" / "attention_from_scratch"
+PACKAGE = "attention_from_scratch"
+_LEFT_OUT = ("__pycache__", "*.pyc", ".*")
+
+
+def withheld(chapter: str) -> set[str]:
+    """The slugs whose modules a student of `chapter` must not get: its own and every later one's."""
+    chapters = all_chapters()
+    if chapter not in chapters:
+        raise CourseError(f"there is no chapter {chapter}; the chapters are {', '.join(chapters)}")
+    earlier = {name.split("_", 1)[1] for name in chapters[: chapters.index(chapter)]}
+    known = {name.split("_", 1)[1] for name in chapters}
+    tested = {path.stem for path in (ROOT / "autograder" / "hidden").glob("*.py") if path.stem != "__init__"}
+    return (known | tested) - earlier
+
+
+def bundled_files(chapter: str) -> list[Path]:
+    """The files of the library that go into the bundle, relative to the package."""
+    hidden = withheld(chapter)
+    own = chapter.split("_", 1)[1]
+    kept = []
+    for path in sorted(LIBRARY.rglob("*")):
+        relative = path.relative_to(LIBRARY)
+        if (
+            not path.is_file()
+            or any(path.match(pattern) for pattern in _LEFT_OUT)
+            or "__pycache__" in relative.parts
+        ):
+            continue
+        stems = {part.split(".", 1)[0] for part in relative.parts}
+        figure_of_this_chapter = relative.parts[0] == "figures" and relative.stem == own
+        if stems & hidden and not figure_of_this_chapter:
+            continue
+        if path.suffix == ".py" and _tells(path, hidden):
+            continue
+        kept.append(relative)
+    return kept
+
+
+def _tells(path: Path, hidden: set[str]) -> bool:
+    """Whether a module holds a marked solution or imports a module that is withheld."""
+    text = path.read_text(encoding="utf-8")
+    owner = path.stem in hidden
+    if owner and "### BEGIN SOLUTION" in text:
+        return True
+    return any(name in hidden for name in _imported(ast.parse(text), inside_figures="figures" in path.parts))
+
+
+def _imported(tree: ast.Module, inside_figures: bool) -> set[str]:
+    """The chapters' modules that a file imports: from the package, at any depth of the file."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {
+                alias.name.removeprefix(f"{PACKAGE}.").split(".")[0]
+                for alias in node.names
+                if alias.name.startswith(f"{PACKAGE}.")
+            }
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            beside = node.level == 1 and inside_figures  # a figure importing a figure, not a solution
+            if (
+                beside
+                or (node.level == 0 and not module.startswith(PACKAGE))
+                or module.startswith(f"{PACKAGE}.figures")
+            ):
+                continue
+            rest = module.removeprefix(PACKAGE).lstrip(".")
+            names |= {rest.split(".")[0]} if rest else {alias.name for alias in node.names}
+    return names
+
+
+def add_bundle(room: Classroom, chapter: str) -> list[Path]:
+    """Put the package beside the released notebook; what lay there before is replaced."""
+    files = bundled_files(chapter)
+    target = room.release(chapter).parent / PACKAGE
+    shutil.rmtree(target, ignore_errors=True)
+    for relative in files:
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(LIBRARY / relative, target / relative)
+    return files
+
+
+def after_generate(assignment: str, student: str, notebooks: list[str]) -> None:
+    """nbgrader's hook after Generate: the same bundle however the release was made."""
+    if assignment in all_chapters():
+        files = add_bundle(Classroom(Path.cwd()), assignment)
+        logging.getLogger("traitlets").info("Added %d files of %s to the release", len(files), PACKAGE)

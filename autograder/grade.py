@@ -1,0 +1,260 @@
+"""Grade a class: find, read, judge what is new, write one submission at a time, and lose nothing on the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat.notebooknode import NotebookNode
+from sqlalchemy.exc import SQLAlchemyError
+
+from autograder import submitted
+from autograder.atomic import write_atomic
+from autograder.classroom import Classroom
+from autograder.feedback import feedback_page
+from autograder.gradebook import GradeWriter, Handed, Manual, first_line, valid_time
+from autograder.graded_notebook import StudentCells, graded_notebook, student_cells, unchanged_cells
+from autograder.journal import Journal, code_digest, judging_key, submission_key
+from autograder.overview import overview_page
+from autograder.report import ExerciseResult, Flag, Isolation, SubmissionReport
+from autograder.workers import DaskJudges, Judges, LocalJudges, Task, retry_report
+from coursebuild.chapter import Chapter, all_chapters, load
+from coursebuild.errors import CourseError
+
+WRITING = 1  # raise it to have every page and notebook written anew
+
+
+@dataclass
+class Result:
+    """One student's line: the report, what stands in the gradebook beside it, and whether it was judged just now."""
+
+    student: str
+    report: SubmissionReport
+    manual: Manual
+    penalty: float = 0.0
+    fresh: bool = True
+
+
+@dataclass
+class ClassResult:
+    """The whole run."""
+
+    chapter: str
+    isolation: Isolation
+    results: list[Result] = field(default_factory=list)
+
+    @property
+    def retries(self) -> int:
+        """How many have no final result."""
+        return sum(result.report.status == "retry" for result in self.results)
+
+
+@dataclass
+class Options:
+    """What the command line asked for. `make_judge` replaces the judge, for tests."""
+
+    students: Sequence[str] = ()
+    workers: int = 1
+    dask: str | None = None
+    isolation: str | None = None
+    regrade: bool = False
+    make_judge: Callable[..., Any] | None = None
+    progress: Callable[[int, int, str], None] = lambda done, total, student: None
+
+
+def grade_class(room: Classroom, chapter: str, options: Options) -> ClassResult:
+    """Grade a chapter's submissions; returns when every one has been tried."""
+    if chapter not in all_chapters():
+        raise CourseError(f"there is no chapter {chapter}; the chapters are {', '.join(all_chapters())}")
+    with room.lock():
+        students = submitted.find(room, chapter, options.students)
+        judges = _judges(room, chapter, options)
+        try:
+            run = _Run(room, load(chapter), judges.isolation, options)
+            try:
+                return run.grade(students, judges)
+            finally:
+                run.close()
+        finally:
+            judges.close()
+
+
+def _judges(room: Classroom, chapter: str, options: Options) -> Judges:
+    private = room.private_tests(chapter)
+    if options.dask:
+        return DaskJudges(options.dask, options.isolation, private, code_digest())
+    return LocalJudges(options.isolation, options.workers, private, options.make_judge)
+
+
+class _Run:
+    """One run of the grader: the journal, the gradebook and the released notebook, open."""
+
+    def __init__(self, room: Classroom, chapter: Chapter, isolation: Isolation, options: Options) -> None:
+        self.room, self.chapter, self.name, self.options = room, chapter, chapter.name, options
+        self.result = ClassResult(self.name, isolation)
+        self.release = _released(room, self.name)
+        self.known = {
+            cell.metadata.nbgrader.grade_id for cell in self.release.cells if "nbgrader" in cell.metadata
+        }
+        self.base = judging_key(room, self.name, isolation.level)
+        self.writer = GradeWriter(room, self.name)
+        self.journal = Journal(room.journal(self.name))
+        self.keys: dict[str, str] = {}
+        self.found: dict[str, submitted.Submission] = {}
+        self._check_release()
+
+    def close(self) -> None:
+        """Close the gradebook and the journal."""
+        self.writer.close()
+        self.journal.close()
+
+    def _check_release(self) -> None:
+        """The release must have a cell for every exercise of the chapter as it is now."""
+        wanted = {f"{exercise.name}-hidden" for exercise in self.chapter.exercises}
+        wanted |= {question.name for question in self.chapter.questions}
+        missing = sorted(wanted - set(self.writer.max_scores()))
+        if missing:
+            raise CourseError(
+                f"{self.name} in {self.room.root} was released from an older version of the chapter (it has no "
+                f"{', '.join(missing)}); run `course class release {self.room.root} {self.name}`"
+            )
+
+    def grade(self, students: list[str], judges: Judges) -> ClassResult:
+        """Everything that is final is written before the next report is waited for."""
+        total = len(students)
+        for student, report, fresh in self._reports(students, judges):
+            self._finish(student, report, fresh)
+            self.options.progress(len(self.result.results), total, submitted.shown(student))
+        self.result.results.sort(key=lambda result: result.student)
+        page = overview_page(self.result, self.chapter)
+        try:
+            write_atomic(self.room.overview(self.name), page)
+        except OSError as error:
+            raise CourseError(
+                f"the grades are safe, but the overview could not be written ({error})"
+            ) from error
+        return self.result
+
+    def _reports(self, students: list[str], judges: Judges) -> Iterator[tuple[str, SubmissionReport, bool]]:
+        """First what needs no judging, then the judged, as they come."""
+        to_judge = []
+        for student in students:
+            submission = submitted.read(self.room, student, self.name)
+            self.found[student] = submission
+            if submission.content is None:
+                self.keys[student] = hashlib.sha256(submission.reason.encode()).hexdigest()
+                yield student, self._invalid(submission.reason), False
+                continue
+            key = self.keys[student] = submission_key(self.base, student, submission.content)
+            known = None if self.options.regrade else self.journal.report(key)
+            if known is not None:
+                yield student, known, False
+            else:
+                to_judge.append(student)
+        for task, report in judges.run(self._task(student) for student in to_judge):
+            report.isolation = report.isolation or judges.isolation
+            if report.status != "retry":
+                try:
+                    self.journal.judged(self.keys[task.student], report)
+                except OSError as error:
+                    report = retry_report(self.name, f"the journal could not be written ({error.strerror})")
+            yield task.student, report, True
+
+    def _task(self, student: str) -> Task:
+        content = self.found[student].content or b""
+        return Task(student, self.name, content, self.room.seed(self.name, student, content))
+
+    def _invalid(self, reason: str) -> SubmissionReport:
+        report = SubmissionReport(self.name, "invalid", flags=[Flag("unreadable", reason)])
+        report.isolation = self.result.isolation
+        return report
+
+    def _complete(self, report: SubmissionReport) -> None:
+        """An exercise that the report does not speak of has no points, but stands in the table."""
+        present = {exercise.exercise for exercise in report.exercises}
+        top = self.writer.max_scores()
+        for exercise in self.chapter.exercises:
+            if exercise.name not in present:
+                report.exercises.append(ExerciseResult(exercise.name, top[f"{exercise.name}-hidden"]))
+
+    def _finish(self, student: str, report: SubmissionReport, fresh: bool) -> None:
+        """Write a final result; where the disk or the gradebook refuses, it is tried again in the next run."""
+        if submitted.name_fault(student):
+            self._complete(report)
+            self.result.results.append(Result(student, report, Manual(0.0, 0.0, 0), 0.0, fresh))
+            return
+        if report.status != "retry":
+            try:
+                self._write(student, report, fresh)
+            except (OSError, SQLAlchemyError) as error:
+                reason = (
+                    first_line(error) if isinstance(error, SQLAlchemyError) else error.strerror or str(error)
+                )
+                report = retry_report(self.name, f"the result could not be written ({reason})")
+        self._complete(report)
+        manual = self.writer.manual(student)
+        self.result.results.append(Result(student, report, manual, self.writer.penalty(student), fresh))
+
+    def _write(self, student: str, report: SubmissionReport, fresh: bool) -> None:
+        submission = self.found[student]
+        if not valid_time(submission.timestamp):
+            report.flags.append(
+                Flag("timestamp", "timestamp.txt holds no time; the submission counts as on time")
+            )
+        self._complete(report)
+        state = self._state(student, submission)
+        before = self.journal.written(student)
+        if (
+            not fresh
+            and before.get("key") == self.keys[student]
+            and before.get("state") == state
+            and self._there(student)
+        ):
+            return
+        if any(e.max_score != self.writer.max_scores()[f"{e.exercise}-hidden"] for e in report.exercises):
+            self.writer.set_max_scores({e.exercise: e.max_score for e in report.exercises})
+        cells = student_cells(submission.content if report.status == "graded" else None, self.known)
+        content = hashlib.sha256(submission.content or b"").hexdigest()
+        self._write_files(student, report, cells)
+        unchanged = unchanged_cells(self.release, cells)
+        self.writer.write(
+            Handed(student, submission.timestamp, unchanged, before.get("content") != content), report
+        )
+        self.journal.mark_written(student, self.keys[student], content, self._state(student, submission))
+
+    def _write_files(self, student: str, report: SubmissionReport, cells: StudentCells) -> None:
+        notebook = self.room.autograded(student, self.name)
+        write_atomic(notebook, graded_notebook(self.release, cells, report))
+        timestamp = self.found[student].timestamp
+        if timestamp is not None:
+            write_atomic(notebook.parent / "timestamp.txt", timestamp + "\n")
+        write_atomic(
+            self.room.feedback(student, self.name), feedback_page(self.chapter, student, report, cells)
+        )
+
+    def _state(self, student: str, submission: submitted.Submission) -> str:
+        parts = f"{WRITING}|{submission.timestamp}|{self.writer.lateness(student)}"
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def _there(self, student: str) -> bool:
+        paths: tuple[Path, ...] = (
+            self.room.autograded(student, self.name),
+            self.room.feedback(student, self.name),
+        )
+        return all(path.is_file() for path in paths)
+
+
+def _released(room: Classroom, chapter: str) -> NotebookNode:
+    path = room.release(chapter)
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        raise CourseError(
+            f"{chapter} is not released in {room.root}; run `course class release {room.root} {chapter}` first"
+        ) from None
+    except Exception as error:
+        raise CourseError(f"{path} cannot be read ({error}); run `course class release` again") from error
