@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,14 @@ def generate(room: Classroom, chapter: str) -> None:
                 f"the exercises of {chapter} are not those of the earlier release and submissions are graded already: "
                 "release into a new class, or remove it from the gradebook (`nbgrader db assignment remove`)"
             )
-        last = (log.strip() or result.get("error", "")).strip().splitlines()[-1]
-        raise CourseError(f"nbgrader could not generate {chapter}: {last}")
+        raise CourseError(f"nbgrader could not generate {chapter}: {_cause(log or result.get('error', ''))}")
+
+
+def _cause(log: str) -> str:
+    """The last line of the first traceback, which says what went wrong."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Invalid\w*): ", line)]
+    return (raised or lines or ["no reason was given"])[0]
 
 
 def _no_hook(**_: Any) -> None:

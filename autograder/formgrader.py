@@ -28,7 +28,7 @@ def install(root: str | Path) -> None:
         module.Autograde = JudgedAutograde
 
 
-class JudgedAutograde(Autograde):  # type: ignore[misc]
+class JudgedAutograde(Autograde):
     """nbgrader's converter in name and options; in a class directory, `course grade` does the work."""
 
     def start(self) -> None:

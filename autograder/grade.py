@@ -215,7 +215,8 @@ class _Run:
             and self._there(student)
         ):
             return
-        if any(e.max_score != self.writer.max_scores()[f"{e.exercise}-hidden"] for e in report.exercises):
+        top = self.writer.max_scores()
+        if any(e.max_score != top.get(f"{e.exercise}-hidden", e.max_score) for e in report.exercises):
             self.writer.set_max_scores({e.exercise: e.max_score for e in report.exercises})
         cells = student_cells(submission.content if report.status == "graded" else None, self.known)
         content = hashlib.sha256(submission.content or b"").hexdigest()

@@ -141,14 +141,15 @@ class GradeWriter:
         if person is None:
             person = Student(id=student)
             self._db.add(person)
-        submission = SubmittedAssignment(assignment=self._assignment, student=person)
-        for notebook in self._assignment.notebooks:
-            mirrored = SubmittedNotebook(notebook=notebook, assignment=submission)
-            for cell in [*notebook.grade_cells, *notebook.task_cells]:
-                Grade(cell=cell, notebook=mirrored)
-            for cell in [*notebook.solution_cells, *notebook.task_cells]:
-                Comment(cell=cell, notebook=mirrored)
-        self._db.add(submission)
+        with self._db.no_autoflush:
+            submission = SubmittedAssignment(assignment=self._assignment, student=person)
+            self._db.add(submission)
+            for notebook in self._assignment.notebooks:
+                mirrored = SubmittedNotebook(notebook=notebook, assignment=submission)
+                for cell in [*notebook.grade_cells, *notebook.task_cells]:
+                    Grade(cell=cell, notebook=mirrored)
+                for cell in [*notebook.solution_cells, *notebook.task_cells]:
+                    Comment(cell=cell, notebook=mirrored)
         self._db.flush()
         return submission
 

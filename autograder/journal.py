@@ -20,27 +20,10 @@ from autograder.report import SubmissionReport
 
 # Modules of this package that cannot change a verdict; a change in any other one means judging again.
 _PRESENTATION = frozenset(
-    [
-        "atomic",
-        "classroom",
-        "export",
-        "feedback",
-        "formgrader",
-        "grade",
-        "gradebook",
-        "graded_notebook",
-        "journal",
-        "killmatrix",
-        "bundle",
-        "class_setup",
-        "overview",
-        "plain",
-        "results",
-        "sample",
-        "similar",
-        "submitted",
-        "workers",
-    ]
+    """
+    atomic bundle class_setup classroom export feedback formgrader grade graded_notebook gradebook journal killmatrix
+    overview pages plain results sample similar submitted workers
+    """.split()  # noqa: SIM905
 )
 
 

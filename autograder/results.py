@@ -67,10 +67,15 @@ def print_table(result: ClassResult, console: Console) -> None:
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("by hand", justify="right")
-    table.add_column("notes", overflow="fold")
+    table.add_column("late", justify="right")
+    table.add_column("flags", overflow="fold")
     for one in result.results:
         table.add_row(*_row(one, names))
     console.print(table)
+    for one in result.results:
+        if one.report.status != "graded":
+            reasons = "; ".join(flag.message for flag in one.report.flags)
+            console.print(f"{escape(shown(one.student))}: {escape(reasons)}", highlight=False)
     console.print(f"Isolation: {LEVELS[result.isolation.level]}")
     failed = [name for name, held in result.isolation.probes.items() if not held]
     if failed:
@@ -85,8 +90,6 @@ def _row(one: Result, names: list[str]) -> list[str]:
     hand = f"{manual.score:g}/{manual.max_score:g}" if manual.max_score else ""
     hand += f" ({manual.pending} to do)" if manual.pending else ""
     flags = [*report.flags, *(flag for exercise in report.exercises for flag in exercise.flags)]
-    notes = [f"late, −{one.penalty:g}"] if one.penalty else []
-    notes += [flag.message if report.status != "graded" else flag.name for flag in flags]
     total = "—" if report.status == "retry" else f"{report.score:g}/{report.max_score:g}"
     return [
         escape(shown(one.student)),
@@ -94,5 +97,6 @@ def _row(one: Result, names: list[str]) -> list[str]:
         total,
         *scores,
         hand,
-        escape("; ".join(dict.fromkeys(notes))),
+        f"−{one.penalty:g}" if one.penalty else "",
+        escape(", ".join(dict.fromkeys(flag.name for flag in flags))),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -85,7 +86,7 @@ def read(room: Classroom, student: str, chapter: str) -> Submission:
         content, reason = _notebook(opened[-1], f"{chapter}.ipynb")
         return Submission(student, content, reason, timestamp)
     except OSError as error:
-        return Submission(student, None, f"its directory cannot be read, or is a link ({error.strerror})")
+        return Submission(student, None, f"{student}/{chapter} {_why(error)}")
     finally:
         for descriptor in opened:
             os.close(descriptor)
@@ -101,16 +102,26 @@ def _notebook(directory: int, name: str) -> tuple[bytes | None, str]:
     except ValueError as error:
         return None, f"{name} {error}"
     except OSError as error:
-        return None, f"{name} cannot be read, or is a link ({error.strerror})"
+        return None, f"{name} {_why(error)}"
     if not content.strip():
         return None, f"{name} is empty"
     return content, ""
+
+
+def _why(error: OSError) -> str:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "is not a directory or file of its own but a link, and links are not followed"
+    if error.errno == errno.EISDIR:
+        return "is a directory, not a file"
+    return f"cannot be read ({error.strerror})"
 
 
 def _regular(directory: int, name: str, limit: int) -> bytes:
     descriptor = os.open(name, _FILE, dir_fd=directory)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(file.fileno())
+        if stat.S_ISDIR(status.st_mode):
+            raise ValueError("is a directory, not a file")
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("is not a regular file")
         if status.st_size > limit:

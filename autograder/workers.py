@@ -70,7 +70,9 @@ class LocalJudges:
         make: Callable[..., Any] | None = None,
     ) -> None:
         if make is None:
-            from autograder.judge import Judge as make
+            from autograder.judge import Judge
+
+            make = Judge
         self._workers, self._private = workers, private
         self._judge = make(isolation=isolation, workers=workers)
         self._judge.__enter__()
