@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,15 @@ def generate(room: Classroom, chapter: str) -> None:
     converter = GenerateAssignment(coursedir=coursedir, config=config)
     converter.post_convert_hook = _no_hook  # the bundle is added afterwards, where an error is not swallowed
     converter.force = True
-    here = Path.cwd()
+    here, path = Path.cwd(), os.environ.get("PATH", "")
+    scripts = os.path.dirname(
+        sys.executable
+    )  # nbgrader calls `alembic` by name when it makes a new gradebook
     try:
+        os.environ["PATH"] = os.pathsep.join([scripts, path or os.defpath])
         result: dict[str, Any] = capture_log(converter)
     finally:
+        os.environ["PATH"] = path
         os.chdir(here)
     if not result["success"]:
         log = result.get("log", "")
@@ -120,8 +126,8 @@ def generate(room: Classroom, chapter: str) -> None:
 def _cause(log: str) -> str:
     """The last line of the first traceback, which says what went wrong."""
     lines = [line for line in log.splitlines() if line.strip()]
-    raised = [line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Invalid\w*): ", line)]
-    return (raised or lines or ["no reason was given"])[0]
+    raised = [line for line in lines if re.match(r"\s*[A-Za-z_.]+(Error|Exception|Invalid\w*): ", line)]
+    return (raised or lines or ["no reason was given"])[0].strip()
 
 
 def _no_hook(**_: Any) -> None:

@@ -146,10 +146,10 @@ class GradeWriter:
             self._db.add(submission)
             for notebook in self._assignment.notebooks:
                 mirrored = SubmittedNotebook(notebook=notebook, assignment=submission)
-                for cell in [*notebook.grade_cells, *notebook.task_cells]:
-                    Grade(cell=cell, notebook=mirrored)
-                for cell in [*notebook.solution_cells, *notebook.task_cells]:
-                    Comment(cell=cell, notebook=mirrored)
+                grades = [Grade(cell_id=c.id) for c in [*notebook.grade_cells, *notebook.task_cells]]
+                comments = [Comment(cell_id=c.id) for c in [*notebook.solution_cells, *notebook.task_cells]]
+                self._db.add_all([mirrored, *grades, *comments])
+                mirrored.grades, mirrored.comments = grades, comments
         self._db.flush()
         return submission
 
