@@ -1,9 +1,9 @@
 """The book's own Sphinx extension: exercise cards, hints that fold, questions, and what stands at a chapter's head.
 
-    :::{exercise} Title        a card; :name:, :difficulty: 1-5, :minutes:, :points:
-    :::{hint} Title            folds
-    :::{question} Title        a card for a written answer; :name:, :points:
-    :::{moving-figure} NAME    the figure that `attention_from_scratch.figures.NAME` makes, `module.function`
+:::{exercise} Title        a card; :name:, :difficulty: 1-5, :minutes:, :points:
+:::{hint} Title            folds
+:::{question} Title        a card for a written answer; :name:, :points:
+:::{moving-figure} NAME    the figure that `attention_from_scratch.figures.NAME` makes, `module.function`
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sphinx.writers.html5 import HTML5Translator
 from coursebuild.sphinx_search import BilingualSearch
 
 
-class card(nodes.General, nodes.Element):  # noqa: N801 (docutils names nodes like tags)
+class card(nodes.General, nodes.Element):
     """An exercise or a question."""
 
 
-class fold(nodes.General, nodes.Element):  # noqa: N801
+class fold(nodes.General, nodes.Element):
     """A hint: its summary shows, the rest folds away."""
 
 
@@ -150,7 +150,9 @@ def mark_edition(
 ) -> None:
     """Say on every page of the instructors' edition that it is one."""
     if app.config.course_solutions:
-        context["theme_announcement"] = "Instructors’ edition: it shows the solutions. Do not hand it to students."
+        context["theme_announcement"] = (
+            "Instructors’ edition: it shows the solutions. Do not hand it to students."
+        )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
