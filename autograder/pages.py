@@ -45,10 +45,12 @@ def render(template: str, *, script: str = "", **values: Any) -> str:
     return page.render(style=Markup(style), script=Markup(script), policy=policy, **values)
 
 
-def sentence(text: str) -> str:
-    """A test's sentence as a sentence: a capital and a full stop."""
+def sentence(text: str) -> Markup:
+    """A test's sentence as a sentence: a capital, a full stop, `code` set apart."""
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else ".") if text else ""
+    if not text:
+        return Markup("")
+    return _inline(text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else "."))
 
 
 def prose(text: str) -> Markup:
