@@ -1,0 +1,74 @@
+"""`course list`: chapters, exercises, points."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+
+def register(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser("list", help="chapters, exercises, points")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the list."""
+    from coursebuild.chapter import all_chapters
+    from coursebuild.errors import refuse
+    from coursebuild.paths import REPOSITORY
+    from coursebuild.reader import read_chapter
+
+    chapters = [read_chapter(name, REPOSITORY) for name in all_chapters()]
+    facts = [describe(chapter) for chapter in chapters]
+    if arguments.json:
+        print(json.dumps({"chapters": facts}, ensure_ascii=False, indent=2))
+    else:
+        print_table(facts)
+    refuse(fault for chapter in chapters for fault in chapter.faults)
+    return 0
+
+
+def describe(chapter: Any) -> dict[str, Any]:
+    """What a program may want to know of a chapter."""
+    return {
+        "chapter": chapter.name,
+        "title": chapter.title,
+        "part": chapter.part,
+        "question": chapter.question,
+        "minutes": chapter.minutes,
+        "points": chapter.points,
+        "exercises": [
+            {
+                "exercise": exercise.name,
+                "title": exercise.title,
+                "difficulty": exercise.difficulty,
+                "minutes": exercise.minutes,
+                "points": exercise.points,
+            }
+            for exercise in chapter.exercises
+        ],
+        "questions": [
+            {"question": question.name, "title": question.title, "points": question.points}
+            for question in chapter.questions
+        ],
+    }
+
+
+def print_table(facts: list[dict[str, Any]]) -> None:
+    """The list for people."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not facts:
+        console.print("There are no chapters yet.")
+    for chapter in facts:
+        console.print(f"[bold]{chapter['chapter']}[/bold]  {chapter['question']}", markup=True)
+        console.print(f"  {chapter['points']:g} points, about {chapter['minutes']} minutes", markup=False)
+        for exercise in chapter["exercises"]:
+            dots = "●" * exercise["difficulty"] + "○" * (5 - exercise["difficulty"])
+            console.print(f"  {dots}  {exercise['points']:4g}  {exercise['exercise']}: {exercise['title']}", markup=False)
+        for question in chapter["questions"]:
+            console.print(f"  written  {question['points']:2g}  {question['question']}: {question['title']}", markup=False)
