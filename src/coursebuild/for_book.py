@@ -1,45 +1,38 @@
-"""A chapter's Markdown as MyST, for the book: cards, folds and links that Sphinx checks again."""
+"""A chapter's Markdown as MyST, for the book: cards, folds and links that Sphinx checks again (`sphinx_course.py` draws them)."""
 
 from __future__ import annotations
 
+import html
 import re
 
 from coursebuild.chapter import Exercise, Question
 from coursebuild.directives import Directive
-from coursebuild.references import Label, anchor
-from coursebuild.render import Renderer, amount, dots
+from coursebuild.references import Label
+from coursebuild.render import Renderer
 
 
 class BookMarkdown(Renderer):
     """Roles that MyST knows stay as they are; exercises become cards, hints become folds."""
 
     def exercise(self, exercise: Exercise, body: str) -> str:
-        """A card with the class `exercise`, whose first paragraph has the class `exercise-facts`."""
-        facts = [
-            f"difficulty {dots(exercise.difficulty)}",
-            f"about {amount(exercise.minutes, 'minute')}",
-            amount(exercise.points, "point"),
-            f"`{exercise.name}`",
-        ]
-        label = anchor("exercise", self.chapter.slug, exercise.name)
-        title = self.inline(exercise.title, exercise.line)
-        return self.card("exercise", label, f"Exercise {exercise.number}: {title}", facts, body)
+        """A card, drawn by the book's own extension."""
+        options = {
+            "name": exercise.name,
+            "difficulty": exercise.difficulty,
+            "minutes": exercise.minutes,
+            "points": f"{exercise.points:g}",
+        }
+        title = f"{exercise.number} {self.inline(exercise.title, exercise.line)}"
+        return fenced("exercise", title, body, *(f":{key}: {value}" for key, value in options.items()))
 
     def question(self, question: Question, body: str) -> str:
-        """A card with the class `question`."""
-        facts = [amount(question.points, "point"), "a written answer, graded by a person"]
-        label = anchor("question", self.chapter.slug, question.name)
-        title = self.inline(question.title, question.line)
-        return self.card("question", label, f"Question {question.number}: {title}", facts, body)
-
-    def card(self, kind: str, label: str, title: str, facts: list[str], body: str) -> str:
-        """An admonition of our own class, with its label for links and a line of facts."""
-        inner = f":::{{div}} {kind}-facts\n{' · '.join(facts)}\n:::\n\n{body}"
-        return fenced("admonition", title, inner, f":class: {kind}", f":name: {label}")
+        """A card, drawn by the book's own extension."""
+        title = f"{question.number} {self.inline(question.title, question.line)}"
+        return fenced("question", title, body, f":name: {question.name}", f":points: {question.points:g}")
 
     def hint(self, title: str, body: str) -> str:
-        """A fold that needs no script."""
-        return fenced("dropdown", f"Hint: {title}", body, ":class-container: hint")
+        """A fold, drawn by the book's own extension."""
+        return fenced("hint", title, body)
 
     def admonition(self, directive: Directive, title: str, body: str) -> str:
         """As MyST has it."""
@@ -55,7 +48,9 @@ class BookMarkdown(Renderer):
         return f"{{term}}`{title} <{target}>`" if title else f"{{term}}`{target}`"
 
     def ref(self, title: str, label: Label) -> str:
-        """A link with the title spelled out, which works for cards too."""
+        """A link with the title spelled out; cards are no targets of Sphinx, so those links are plain HTML."""
+        if ".html#" in label.target:
+            return f'<a class="reference internal" href="{label.target}">{html.escape(title)}</a>'
         return f"{{ref}}`{title.replace('`', '')} <{label.target}>`"
 
     def doc(self, title: str, target: str, name: str) -> str:

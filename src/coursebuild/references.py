@@ -113,13 +113,13 @@ def exercise_labels(chapter: str, text: str) -> dict[str, Label]:
         nth = counts[match["kind"]]
         index = str(nth) if match["kind"] == "exercise" else chr(ord("A") + nth - 1)
         title = f"{match['kind'].capitalize()} {int(number)}.{index}" if number.isdigit() else match["title"]
-        found[f"{slug}.{match['name']}"] = Label(title, anchor(match["kind"], slug, match["name"]))
+        found[f"{slug}.{match['name']}"] = Label(title, card_link(chapter, match["kind"], match["name"]))
     return found
 
 
-def anchor(kind: str, slug: str, name: str) -> str:
-    """The label of an exercise or question in the book."""
-    return f"{kind}-{slug}-{name}".replace("_", "-").lower()
+def card_link(chapter: str, kind: str, name: str) -> str:
+    """Where the card of an exercise or question is, from a page of a chapter."""
+    return f"{chapter}.html#{kind}-{name.lower().replace('_', '-')}"
 
 
 def equations(text: str) -> list[str]:
