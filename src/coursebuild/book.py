@@ -82,6 +82,9 @@ def build_html(
     stamp.write_text("being built")
     say(f"Making the HTML of {len(pages)} chapters …")
     _run_sphinx(stage, target, paths.build / "doctrees" / edition)
+    for path in (target / "chapters").glob("*.html"):
+        if path.stem not in {page.name for page in pages}:
+            path.unlink()  # of an earlier build with other chapters
     copy_mathjax(target / "_static" / "mathjax")
     _write_all(target / "notebooks", {f"{page.name}.ipynb": page.download.encode() for page in pages})
     stamp.write_text(digest)

@@ -18,6 +18,8 @@ from coursebuild.paths import Paths
 # both would bring scripts from other hosts: running code in the page, and comments
 _LEFT_OUT = {"sphinx_thebe", "sphinx_comments", "sphinx.ext.intersphinx"}
 _CHAPTERS = "chapters/"
+# in a book of some of the chapters, links to the others lead nowhere, which is no fault
+_LINKS = ["ref.doc", "ref.ref", "ref.eq", "myst.xref_missing"]
 
 
 def write_settings(stage: Path, paths: Paths, heads: dict[str, dict[str, Any]], *, solutions: bool) -> None:
@@ -26,6 +28,8 @@ def write_settings(stage: Path, paths: Paths, heads: dict[str, dict[str, Any]], 
     _write(stage / "_toc.yml", yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
     settings = _sphinx_settings(paths.root / "_config.yml", stage)
     settings |= {"course_chapters": heads, "course_solutions": solutions}
+    if set(heads) < {path.stem for path in paths.chapters.glob("*.md")}:
+        settings["suppress_warnings"] = [*settings.get("suppress_warnings", []), *_LINKS]
     if solutions:
         settings["html_title"] += ", instructors’ edition"
     _write(stage / "conf.py", "globals().update(\n" + pprint.pformat(settings, width=110) + "\n)\n")
@@ -39,8 +43,7 @@ def _contents(path: Path, chapters: set[str]) -> dict[str, Any]:
         raise CourseError(f"{shown(path)} cannot be read: {problem}") from problem
     listed = set()
     for part in contents.get("parts", []):
-        names = {entry["file"] for entry in part["chapters"]}
-        listed |= names
+        listed |= {entry["file"] for entry in part["chapters"]}
         part["chapters"] = [entry for entry in part["chapters"] if _kept(entry["file"], chapters)]
     contents["parts"] = [part for part in contents.get("parts", []) if part["chapters"]]
     if missing := sorted(name for name in chapters if _CHAPTERS + name not in listed):

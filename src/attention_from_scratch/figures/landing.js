@@ -1,9 +1,9 @@
 // A query among six words: scores from distance, softmax, and the mean of the values.
 (root, data, tools) => {
   const { svg, color } = tools;
-  const canvas = tools.canvas(root, { width: 640, height: 372 });
+  const canvas = tools.canvas(root, { width: 640, height: 344 });
   const x = tools.scale([0, 1], [24, 616]);
-  const y = tools.scale([0, 1], [262, 12]);
+  const y = tools.scale([0, 1], [300, -10]);
   const bar = tools.scale([0, 1], [110, 530]);
 
   const lines = data.map((key) => svg("line", { x1: x(key.x), y1: y(key.y), stroke: color("weights"), "stroke-linecap": "round" }));
@@ -12,13 +12,13 @@
   const shares = data.map((key) => svg("text", { x: x(key.x), y: y(key.y) + 25, "text-anchor": "middle", class: "afs-tick afs-halo" }));
   const query = svg("circle", { r: 12, fill: color("query") });
   const bank = svg("text", { "text-anchor": "middle", class: "afs-label afs-halo", "pointer-events": "none" }, "bank?");
-  const read = svg("circle", { cy: 330, r: 9, fill: color("value") });
+  const read = svg("circle", { cy: 306, r: 9, fill: color("value") });
   canvas.append(
     ...lines, ...marks, ...names, ...shares,
-    svg("line", { x1: bar(0), x2: bar(1), y1: 330, y2: 330, class: "afs-axis" }),
-    ...data.map((key) => svg("line", { x1: bar(key.value), x2: bar(key.value), y1: 324, y2: 336, stroke: color("value"), "stroke-width": 2 })),
-    svg("text", { x: bar(0) - 14, y: 335, "text-anchor": "end" }, "nature"),
-    svg("text", { x: bar(1) + 14, y: 335 }, "finance"),
+    svg("line", { x1: bar(0), x2: bar(1), y1: 306, y2: 306, class: "afs-axis" }),
+    ...data.map((key) => svg("line", { x1: bar(key.value), x2: bar(key.value), y1: 300, y2: 312, stroke: color("value"), "stroke-width": 2 })),
+    svg("text", { x: bar(0) - 14, y: 311, "text-anchor": "end" }, "nature"),
+    svg("text", { x: bar(1) + 14, y: 311 }, "finance"),
     read, query, bank,
   );
 
@@ -38,9 +38,9 @@
   };
   tools.drag(query, {
     label: "query for the word bank",
-    x: { scale: x, min: 0, max: 1, step: 0.02, value: 0.34 },
-    y: { scale: y, min: 0, max: 1, step: 0.02, value: 0.56 },
+    x: { scale: x, min: 0, max: 1, step: 0.02, value: 0.32 },
+    y: { scale: y, min: 0.1, max: 0.95, step: 0.02, value: 0.55 },
     onMove: draw,
   });
-  draw(0.34, 0.56);
+  draw(0.32, 0.55);
 }

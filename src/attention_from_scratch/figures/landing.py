@@ -5,7 +5,7 @@ from attention_from_scratch.figures.base import Figure, moving
 _WORDS = [
     ("river", 0.13, 0.66, 0.05),
     ("water", 0.28, 0.30, 0.0),
-    ("boat", 0.38, 0.80, 0.12),
+    ("boat", 0.44, 0.82, 0.12),
     ("credit", 0.70, 0.84, 0.95),
     ("loan", 0.80, 0.36, 1.0),
     ("cash", 0.92, 0.64, 0.9),
