@@ -67,15 +67,8 @@ class Draw:
 
     def rng(self) -> np.random.Generator:
         """A NumPy generator; it crosses to the student's code as its seed, so both sides draw the same numbers."""
-        return seeded_rng(self.integer(0, 2**31 - 1))
+        return np.random.default_rng(self.integer(0, 2**31 - 1))  # its seed_seq remembers the seed
 
     def generator(self) -> torch.Generator:
         """A torch generator; it crosses to the student's code as its seed."""
         return torch.Generator().manual_seed(self.integer(0, 2**31 - 1))
-
-
-def seeded_rng(seed: int) -> np.random.Generator:
-    """A NumPy generator that remembers its seed."""
-    rng = np.random.default_rng(seed)
-    rng.bit_generator.course_seed = seed  # type: ignore[attr-defined]
-    return rng
