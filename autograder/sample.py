@@ -6,7 +6,7 @@ They are generated each time (the same bytes each time) and never committed, so 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
@@ -120,6 +120,16 @@ STUDENTS: dict[str, Callable[[Maker], NotebookNode | str]] = {
     "jonas.weber": lambda m: m.notebook({m.names[-1]: HOSTILE + m.stub(m.names[-1])}),
     "kaito.mori": lambda m: m.notebook({m.names[0]: "import os\nos._exit(0)"}),
 }
+
+
+def submissions(room: Classroom, name: str, count: int, kinds: Sequence[str]) -> dict[str, str]:
+    """Any number of submissions of a released chapter, of the given kinds in turn: the notebooks' texts by student."""
+    maker = Maker(load(name), nbformat.read(room.release(name), as_version=4))
+    texts = {}
+    for index in range(count):
+        made = STUDENTS[kinds[index % len(kinds)]](maker)
+        texts[f"student{index:03d}"] = made if isinstance(made, str) else nbformat.writes(made)
+    return texts
 
 
 def make_sample(directory: Path, chapters: list[str]) -> dict[str, list[str]]:

@@ -53,7 +53,6 @@ def _release(arguments: argparse.Namespace) -> int:
 
 def _sample(arguments: argparse.Namespace) -> int:
     from autograder.sample import make_sample
-
     from coursebuild.chapter import all_chapters, full_name
 
     chapters = [full_name(name) for name in arguments.chapters] or all_chapters()

@@ -1,0 +1,1 @@
+"""Benchmarks: each measures a peer in the same run."""
