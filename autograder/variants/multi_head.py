@@ -254,7 +254,7 @@ class MultiHeadAttention(nn.Module):
 
 def layer(*steps: str) -> str:
     """A layer whose attention is written out in `steps`."""
-    return LAYER % "\n        ".join(steps)
+    return LAYER.replace("%s", "\n        ".join(steps))
 
 
 SCORES = "scores = q @ k.transpose(-2, -1)"
