@@ -166,9 +166,8 @@ def run(json_file: Path | None = None, count: int = 20) -> int:
     for key in ("ours", "stock"):
         data = result[key]
         print(Measure(data["name"], data["submissions"], data["seconds"]).line())
-    print(
-        f"{result['times_faster']:.1f} times faster with {result['workers']} workers; same scores: {result['same_scores']}"
-    )
+    same = "the same scores" if result["same_scores"] else "NOT the same scores"
+    print(f"{result['times_faster']:.1f} times faster with {result['workers']} workers; {same}")
     parts = ", ".join(f"{name} {seconds:.3f}" for name, seconds in result["seconds_of_a_submission"].items())
     print(
         f"Seconds of one submission: {parts}; a run with nothing new to grade: {result['nothing_new_seconds']:.1f} s"
