@@ -90,6 +90,6 @@ def _hardest(results: list[Result], most: int = 12) -> list[Hard]:
                 entry = seen.setdefault((exercise.exercise, test.name), [0, 0, ""])
                 entry[0] += not test.passed
                 entry[1] += 1
-                entry[2] = entry[2] or test.message.split(" (your code")[0]
+                entry[2] = entry[2] or test.message.split(" (your ")[0]
     tests = [Hard(exercise, name, *counts) for (exercise, name), counts in seen.items() if counts[0]]
     return sorted(tests, key=lambda hard: (-hard.share, hard.exercise, hard.test))[:most]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
+from nbgrader.api import Gradebook
 
 from autograder.atomic import write_atomic
 from autograder.class_setup import init_class, release_chapter
@@ -139,6 +140,10 @@ def make_sample(directory: Path, chapters: list[str]) -> dict[str, list[str]]:
     for name in chapters:
         release_chapter(room, name)
         made[name] = hand_in(room, name)
+    with Gradebook(room.database) as book:
+        for student in STUDENTS:
+            first, last = student.title().split(".")
+            book.update_or_create_student(student, first_name=first, last_name=last)
     return made
 
 

@@ -46,17 +46,15 @@ def retry_report(chapter: str, reason: str) -> SubmissionReport:
 
 def judge_one(judge: Any, task: Task, private: Path | None) -> SubmissionReport:
     """One verdict; a failure of ours becomes the status `retry`."""
-    from autograder.judge import Retry
-
     try:
         report: SubmissionReport = judge.grade(
             task.content, task.chapter, seed=task.seed, private_tests=private
         )
         return report
-    except Retry as error:
-        return retry_report(task.chapter, str(error) or "the judge ran short of something")
-    except Exception as error:  # a fault in the judge must not cost the rest of the class its grades
-        return retry_report(task.chapter, f"the judge failed ({type(error).__name__}: {error})")
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # judge.Retry, or a fault in the judge: the rest of the class is graded
+        return retry_report(task.chapter, f"the judge could not finish ({type(error).__name__}: {error})")
 
 
 class LocalJudges:
