@@ -457,17 +457,17 @@ QUESTIONS = [
         points=6,
         answer=(
             "(A) Without the √d_k the two formulas of the article are two different functions: they agree only for d_k = 1. In "
-            "the worked example the weights differ by up to 0.19, at d = 512 almost every row without it is a one-hot row "
+            "the worked example the weights differ by up to 0.13 (query 2, key 4: 0.776 for 0.647), at d = 512 almost every row without it is a one-hot row "
             "with no gradient. Mend: divide the dot products by √d_k in both places. "
             "(B) Q Kᵀ of 4 queries and 4 keys is 4×4. The article writes the row of the first query only and calls it A, yet uses "
             "A_21 … A_44 in the next step; a 1×4 matrix times V (4×2) gives one output and not four. Mend: one row for each "
             "query. The entries written down have also lost the √d_k of the formula they claim to expand. "
             "(C) A softmax of a matrix is not defined until one says over which axis. It is the keys: each row sums to "
             "1. Over the queries the columns sum to 1 instead and a query's total weight becomes anything (in the worked "
-            "example row sums from 0.31 to 1.81); the article's own sum over k says keys. 'Normalised to [0, 1]' is not what "
-            "softmax does: the numbers must be positive and sum to 1; 0.5, 0.5, 0.5 lies in [0, 1] too. "
-            "(D) The symbol dimensions: Q is n × d_k, not 'of dimension d_k'. Example with numbers: as in the chapter, "
-            "n = 4, d_k = d_v = 2."
+            "example the four rows then sum to 0.74, 1.53, 1.09 and 0.64); the article's own sum over k says keys. "
+            "(D) 'Into [0, 1]' is neither what softmax does nor what is needed: 0.5, 0.5, 0.5 lies in [0, 1] and would blend one "
+            "and a half values. A row of weights is positive and sums to 1, and it keeps the order of the scores: "
+            "only then is the output a mean of the values."
         ),
         rubric=(
             "1.5 points each for the missing scale (A), the 1×4 matrix (B) and the softmax without an axis (C): half for saying "

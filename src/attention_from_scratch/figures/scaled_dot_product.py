@@ -18,6 +18,6 @@ def saturation(widths: list[int], rows: Any, entropy: Any, gradient: Any) -> Fig
         alt="Weights of one query over its keys, for a width d that a slider sets. Without the scale one key takes "
         "everything as d grows, entropy and gradient fall to zero; with the scale all three stay as they are.",
         caption="Slide $d$. Above: the weights of one query, from the plain dot products and from those divided by "
-        "$\\sqrt{d}$. Below: entropy of the weights and size of their gradient (the Frobenius norm of the softmax "
-        "Jacobian) for the median of all measured rows.",
+        "$\\sqrt{d}$. Below, in the same colours: entropy of the weights and size of their gradient (the Frobenius "
+        "norm of the softmax Jacobian) for the median of all measured rows.",
     )
