@@ -85,7 +85,8 @@ def notebook_with_one_exercise_left() -> str:
 def open_notebook(browser: Browser, lab: Lab, name: str, text: str) -> Page:
     (lab.folder / name).write_text(text, encoding="utf-8")
     page = browser.new_page(viewport={"width": 1300, "height": 950})
-    page.goto(f"{lab.address}/lab/tree/{name}?token={TOKEN}")
+    # a workspace of its own, or the notebooks of earlier tests are open beside it
+    page.goto(f"{lab.address}/lab/workspaces/{Path(name).stem}/tree/{name}?token={TOKEN}")
     page.locator(".jp-NotebookPanel .jp-Notebook").wait_for(timeout=90_000)
     page.wait_for_function(
         "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'",
