@@ -12,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from coursebuild.compose import source_notebook
-from nbgrader.converters import GenerateAssignment
-from nbgrader.coursedir import CourseDirectory
-from nbgrader.utils import capture_log
 
 from autograder.atomic import write_atomic
 from autograder.bundle import add_bundle
 from autograder.classroom import CONFIG, Classroom, new_secret
 from coursebuild.chapter import all_chapters, load
+from coursebuild.compose import source_notebook
 from coursebuild.errors import CourseError
 
 DIRECTORIES = ("source", "release", "submitted", "hidden")
@@ -97,6 +94,10 @@ def _digest(content: bytes) -> str:
 
 def generate(room: Classroom, chapter: str) -> None:
     """nbgrader's own generate_assignment: cuts solutions and hidden tests, locks cells, fills the gradebook."""
+    from nbgrader.converters import GenerateAssignment
+    from nbgrader.coursedir import CourseDirectory
+    from nbgrader.utils import capture_log
+
     config = room.config()
     config.CourseDirectory.assignment_id = chapter
     coursedir = CourseDirectory(config=config)

@@ -22,7 +22,7 @@ from autograder.report import SubmissionReport
 _PRESENTATION = frozenset(
     """
     atomic bundle class_setup classroom export feedback formgrader grade graded_notebook gradebook journal killmatrix
-    overview pages plain results sample similar submitted workers
+    overview pages plain quick results sample similar submitted workers
     """.split()  # noqa: SIM905
 )
 

@@ -1,4 +1,4 @@
-"""A class from its making to its grades, with a judge of the tests' own: what is written, kept, refused and repeated."""
+"""A class from its making to its grades, with a judge of the tests' own: what is written, kept and refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -41,11 +40,11 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def room(released: Path, tmp_path: Path) -> Iterator[Classroom]:
+def room(released: Path, tmp_path: Path) -> Classroom:
     """A class of one's own, in another place than where it was made."""
     shutil.copytree(released, tmp_path / "moved")
     StubJudge.calls.clear()
-    yield open_class(tmp_path / "moved")
+    return open_class(tmp_path / "moved")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,8 @@ def test_the_release_holds_no_answer(released: Path) -> None:
     text = "".join(path.read_text("utf-8") for path in release.rglob("*") if path.suffix in (".py", ".ipynb"))
     assert "autograder.plain" not in text
     owns_split = [line for line in load(CHAPTER).solution("split_heads").splitlines() if "rearrange(" in line]
-    assert owns_split and not any(line.strip() in text for line in owns_split)
+    assert owns_split
+    assert not any(line.strip() in text for line in owns_split)
 
 
 def test_a_source_changed_by_hand_is_not_overwritten(room: Classroom) -> None:

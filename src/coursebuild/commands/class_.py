@@ -24,6 +24,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _init(arguments: argparse.Namespace) -> int:
+    _start()
     from autograder.class_setup import init_class
 
     room, made = init_class(arguments.directory)
@@ -36,6 +37,7 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _release(arguments: argparse.Namespace) -> int:
+    _start()
     from autograder.class_setup import release_chapter
     from autograder.classroom import open_class
     from coursebuild.chapter import full_name
@@ -51,7 +53,14 @@ def _release(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _start() -> None:
+    from autograder.quick import skip_slow_imports
+
+    skip_slow_imports()
+
+
 def _sample(arguments: argparse.Namespace) -> int:
+    _start()
     from autograder.sample import make_sample
     from coursebuild.chapter import all_chapters, full_name
 

@@ -18,6 +18,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file."""
+    from autograder.quick import skip_slow_imports
+
+    skip_slow_imports()
     from autograder.atomic import write_atomic
     from autograder.classroom import open_class
     from autograder.export import export

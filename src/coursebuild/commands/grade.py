@@ -41,6 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Grade, print the table, write the JSON. 0: everything is final; 1: something needs another try."""
     from rich.console import Console
 
+    from autograder.quick import skip_slow_imports
+
+    skip_slow_imports()
     from autograder.classroom import open_class
     from autograder.grade import Options, grade_class
     from autograder.results import as_json, print_table
