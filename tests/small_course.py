@@ -192,7 +192,7 @@ def twice(values: list[float]) -> float:
     ### END SOLUTION
 '''
 
-FIRST_HIDDEN = '''\
+FIRST_HIDDEN = """\
 from autograder.testing import Exercise, Question
 
 mean = Exercise("mean")
@@ -212,7 +212,7 @@ def counts(student, draw):
 
 
 QUESTIONS = [Question("why_divide", points=2, answer="Because a sum grows.", rubric="Says that a sum grows.")]
-'''
+"""
 
 SECOND_HIDDEN = """\
 from autograder.testing import Exercise
@@ -225,7 +225,9 @@ def is_twice(student, draw):
     raise AssertionError
 """
 
-BIBLIOGRAPHY = "@article{someone2020,\n  author = {One, Some and Two, Any and Three, Body},\n  year = {2020},\n}\n"
+BIBLIOGRAPHY = (
+    "@article{someone2020,\n  author = {One, Some and Two, Any and Three, Body},\n  year = {2020},\n}\n"
+)
 GLOSSARY = "# Glossary\n\n```{glossary}\nkey\n  What is compared.\n\nweight\n  How much.\n```\n"
 
 CHAPTER = "book/chapters/01_first.md"

@@ -64,7 +64,11 @@ def test_the_release_has_nbgraders_cells(first: Chapter) -> None:
     ]  # fmt: skip
     facts = {name: cell.metadata.nbgrader for name, cell in cells.items()}
     assert (facts["mean"].solution, facts["mean"].grade) == (True, False)
-    assert (facts["mean-visible"].points, facts["mean-hidden"].points, facts["why_divide"].points) == (0, 3, 2)
+    assert (facts["mean-visible"].points, facts["mean-hidden"].points, facts["why_divide"].points) == (
+        0,
+        3,
+        2,
+    )
     assert cells["mean-visible"].metadata.editable is False
     assert cells["why_divide"].source == "YOUR ANSWER HERE"
     assert cells["mean"].source.endswith("    # YOUR CODE HERE\n    raise NotImplementedError()")
@@ -192,7 +196,9 @@ class TestRealChapters:
         student = text_of(compose.release_notebook(chapter))
         assert chapter.module is not None
         for line in solution_lines(chapter):
-            assert line not in code_lines(compose.release_notebook(chapter)), f"{line!r} is in the notebook of {name}"
+            assert line not in code_lines(compose.release_notebook(chapter)), (
+                f"{line!r} is in the notebook of {name}"
+            )
         for notebook in (student, text_of(compose.solution_notebook(chapter))):
             assert "HIDDEN TESTS" not in notebook
             assert "autograder" not in notebook
@@ -219,7 +225,9 @@ class TestRealChapters:
         from coursebuild.release import generated
 
         for path, text in generated(load(name)).items():
-            assert path.read_text(encoding="utf-8") == text, f"run `course release`: {path.name} is out of step"
+            assert path.read_text(encoding="utf-8") == text, (
+                f"run `course release`: {path.name} is out of step"
+            )
 
 
 def solution_lines(chapter: Chapter) -> list[str]:

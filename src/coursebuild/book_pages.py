@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from nbformat import NotebookNode
+
 from coursebuild.book import Page
 from coursebuild.chapter import Chapter, all_chapters, full_name
 from coursebuild.check import faults_of
@@ -30,7 +32,7 @@ def chapter_pages(
     return [_page(chapter, executed[chapter.name], solutions) for chapter in chapters]
 
 
-def _page(chapter: Chapter, executed: object, solutions: bool) -> Page:
+def _page(chapter: Chapter, executed: NotebookNode, solutions: bool) -> Page:
     return Page(
         name=chapter.name,
         notebook=dumps(book_notebook(chapter, executed, solutions=solutions)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 
-from coursebuild.chapter import Cell, Chapter, all_chapters
+from coursebuild.chapter import Cell, Chapter, Exercise, Question, all_chapters
 from coursebuild.errors import CourseError, Fault
 from coursebuild.for_notebook import NotebookMarkdown
 from coursebuild.hidden import hidden_points, written_questions
@@ -27,10 +27,16 @@ def faults_of(chapter: Chapter) -> list[Fault]:
     return sorted(set(chapter.faults))
 
 
+def graded(chapter: Chapter) -> list[Exercise | Question]:
+    """Everything that has points."""
+    return [*chapter.exercises, *chapter.questions]
+
+
 def check_identifiers(chapter: Chapter) -> None:
     """Ids are unique."""
-    counts = Counter(item.name for item in [*chapter.exercises, *chapter.questions])
-    for item in [*chapter.exercises, *chapter.questions]:
+    items = graded(chapter)
+    counts = Counter(item.name for item in items)
+    for item in items:
         if item.name and counts[item.name] > 1:
             chapter.fault(item.line, f"the name {item.name!r} is used {counts[item.name]} times; rename one")
     for role in ("exercise", "given"):
@@ -56,29 +62,39 @@ def check_exercises(chapter: Chapter) -> None:
     for name, index in places.items():
         cell, option = chapter.cells[index], f"{chapter.slug}.{name}"
         if name not in described:
-            chapter.fault(cell.line, f"the cell of {name!r} has no exercise directive; write :::{{exercise}} above it")
+            chapter.fault(
+                cell.line, f"the cell of {name!r} has no exercise directive; write :::{{exercise}} above it"
+            )
         elif described[name].line > cell.line:
-            chapter.fault(described[name].line, f"the directive of {name!r} stands below its cell; move it above")
+            chapter.fault(
+                described[name].line, f"the directive of {name!r} stands below its cell; move it above"
+            )
         tests = [i for i, other in enumerate(chapter.cells) if other.role == "tests" and other.target == name]
         if not tests:
             chapter.fault(
-                cell.line, f"the exercise {name!r} has no visible test; add a cell with :tests: {option} below it"
+                cell.line,
+                f"the exercise {name!r} has no visible test; add a cell with :tests: {option} below it",
             )
         elif min(tests) < index:
-            chapter.fault(chapter.cells[min(tests)].line, f"a test of {name!r} stands above its cell; move it below")
+            chapter.fault(
+                chapter.cells[min(tests)].line, f"a test of {name!r} stands above its cell; move it below"
+            )
     for cell in chapter.cells:
         if cell.role == "tests" and cell.target not in places:
             chapter.fault(
-                cell.line, f"the tests of {cell.target!r} belong to no exercise; correct the name or add the exercise"
+                cell.line,
+                f"the tests of {cell.target!r} belong to no exercise; correct the name or add the exercise",
             )
 
 
 def check_points(chapter: Chapter) -> None:
     """The points of exercises and questions add up to the chapter's."""
-    total = sum(item.points for item in [*chapter.exercises, *chapter.questions])
+    total = sum(item.points for item in graded(chapter))
     if total != chapter.points:
         chapter.fault(
-            1, f"the exercises and questions have {total:g} points but course: points: is {chapter.points:g}; make them agree"
+            1,
+            f"the exercises and questions have {total:g} points but course: points: is {chapter.points:g}; "
+            "make them agree",
         )
 
 
@@ -93,7 +109,8 @@ def check_imports(chapter: Chapter) -> None:
             found = imported_modules(python(cell.source))
         except SyntaxError as error:
             chapter.fault(
-                cell.body_line + (error.lineno or 1) - 1, f"the code cell is not Python ({error.msg}); correct it"
+                cell.body_line + (error.lineno or 1) - 1,
+                f"the code cell is not Python ({error.msg}); correct it",
             )
             continue
         for module, line in found.items():
@@ -107,7 +124,10 @@ def check_imports(chapter: Chapter) -> None:
 
 def _barred(chapter: Chapter, module: str) -> str:
     if module.split(".")[0] == chapter.slug:
-        return f"this imports the chapter's own module {module}; its names are in the notebook already: use them, or show them in a :given: cell"
+        return (
+            f"this imports the chapter's own module {module}; its names are in the notebook already: use them, "
+            "or show them in a :given: cell"
+        )
     return f"this imports {module}, which belongs to a later chapter; import earlier chapters only"
 
 
@@ -120,13 +140,15 @@ def check_regions(chapter: Chapter) -> None:
             continue
         if cell.target not in module.spans:
             chapter.fault(
-                cell.line, f"{module.path.name} defines no {cell.target!r}; write it there or correct the name"
+                cell.line,
+                f"{module.path.name} defines no {cell.target!r}; write it there or correct the name",
             )
         elif cell.role == "exercise" and (fault := region_fault(module.source(cell.target))):
             chapter.fault(module.line(cell.target), f"{cell.target} {fault}", module.path)
         elif cell.role == "given" and not region_fault(module.source(cell.target)):
             chapter.fault(
-                cell.line, f"{cell.target!r} is given but has a solution region; make it an exercise or remove the markers"
+                cell.line,
+                f"{cell.target!r} is given but has a solution region; make it an exercise or remove the markers",
             )
 
 
@@ -140,8 +162,11 @@ def check_names(chapter: Chapter) -> None:
             known |= _defined(cell)
         elif cell.role in ("exercise", "given") and cell.target in module.spans:
             for name in sorted(free_names(module.source(cell.target)) - known - {cell.target}):
-                mend = f"show it in a :given: {chapter.slug}.{name} cell" if name in module.spans else "import it in a set-up cell"
-                chapter.fault(cell.line, f"{cell.target} uses {name}, which the notebook does not have above it; {mend}")
+                here = f"show it in a :given: {chapter.slug}.{name} cell"
+                mend = here if name in module.spans else "import it in a set-up cell"
+                chapter.fault(
+                    cell.line, f"{cell.target} uses {name}, which the notebook does not have above it; {mend}"
+                )
             known.add(cell.target)
 
 
@@ -173,7 +198,9 @@ def check_hidden(chapter: Chapter) -> None:
     for exercise in chapter.exercises:
         found = points.pop(exercise.name, None)
         if not found:
-            chapter.fault(exercise.line, f"the exercise {exercise.name!r} has no hidden test; write one in {path.name}")
+            chapter.fault(
+                exercise.line, f"the exercise {exercise.name!r} has no hidden test; write one in {path.name}"
+            )
         elif found != exercise.points:
             chapter.fault(
                 exercise.line,
@@ -184,7 +211,8 @@ def check_hidden(chapter: Chapter) -> None:
         answer = questions.pop(question.name, None)
         if answer is None:
             chapter.fault(
-                question.line, f"the question {question.name!r} has no model answer; add a Question to {path.name}"
+                question.line,
+                f"the question {question.name!r} has no model answer; add a Question to {path.name}",
             )
         elif answer.points != question.points:
             chapter.fault(
@@ -193,7 +221,9 @@ def check_hidden(chapter: Chapter) -> None:
                 f"{path.name}; make them agree",
             )
     for name in [*points, *questions]:
-        chapter.fault(1, f"{name!r} is graded but not in {chapter.path.name}; add it there or remove it", path)
+        chapter.fault(
+            1, f"{name!r} is graded but not in {chapter.path.name}; add it there or remove it", path
+        )
 
 
 def python(source: str) -> str:

@@ -10,7 +10,19 @@ from collections.abc import Sequence
 
 from coursebuild.errors import CourseError
 
-COMMANDS = ("list", "release", "build", "validate", "class_", "grade", "export", "bench", "lab", "make", "demo")
+COMMANDS = (
+    "list",
+    "release",
+    "build",
+    "validate",
+    "class_",
+    "grade",
+    "export",
+    "bench",
+    "lab",
+    "make",
+    "demo",
+)
 
 
 def parser() -> argparse.ArgumentParser:

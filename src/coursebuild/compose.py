@@ -146,7 +146,11 @@ def _cut_behind_questions(blocks: list[Text | Directive]) -> Iterable[list[Text 
 
 
 def _header(chapter: Chapter, renderer: NotebookMarkdown) -> str:
-    hours = amount(round(chapter.minutes / 30) / 2, "hour") if chapter.minutes >= 90 else f"{chapter.minutes} minutes"
+    hours = (
+        amount(round(chapter.minutes / 30) / 2, "hour")
+        if chapter.minutes >= 90
+        else f"{chapter.minutes} minutes"
+    )
     return HEADER.format(
         title=renderer.inline(chapter.title, 1),
         number=chapter.number,

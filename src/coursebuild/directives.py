@@ -176,7 +176,9 @@ class _Reader:
         shape = SHAPES.get(directive.name)
         if shape is None:
             known = ", ".join(SHAPES)
-            self.fault(directive.line, f"there is no directive {directive.name!r}; the directives are {known}")
+            self.fault(
+                directive.line, f"there is no directive {directive.name!r}; the directives are {known}"
+            )
             return
         for key in shape.required:
             if key not in directive.options:

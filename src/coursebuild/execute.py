@@ -1,16 +1,10 @@
-"""Runs the solved chapters, several at a time, each in its own kernel, and keeps what came out by content.
-
-The key of a run is everything that it depends on: the code cells, the library's modules that they import, directly
-or not, the data and scripts beside those, and the exact versions. Prose is not in it, so mending a sentence runs nothing.
-"""
+"""Runs the solved chapters, several at a time, each in its own kernel, and keeps what came out by content."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -22,12 +16,11 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from coursebuild.cache_key import cache_path
 from coursebuild.chapter import Chapter
 from coursebuild.compose import book_source
 from coursebuild.errors import CourseError, shown
 from coursebuild.files import write_atomically
-from coursebuild.module_source import imported_modules
-from coursebuild.paths import Paths
 
 TIMEOUT = 300
 WORKERS = 2
@@ -49,88 +42,21 @@ def run_chapters(
     places = {chapter.name: cache_path(chapter, sources[chapter.name]) for chapter in chapters}
     executed, to_run = {}, []
     for chapter in chapters:
-        outputs = _cached(places[chapter.name])
-        if outputs is None:
+        kept = _cached(places[chapter.name])
+        if kept is None:
             to_run.append(chapter)
         else:
-            executed[chapter.name] = _with_outputs(sources[chapter.name], outputs)
+            executed[chapter.name] = _with_outputs(sources[chapter.name], kept)
     results = _run_all({c.name: sources[c.name] for c in to_run}, places, workers, timeout, quiet)
-    said = [_explain(c, sources[c.name], found) for c in to_run if isinstance(found := results[c.name], Failure)]
+    said = [
+        _explain(c, sources[c.name], found) for c in to_run if isinstance(found := results[c.name], Failure)
+    ]
     if said:
         raise CourseError("\n".join(said))
     for name, outputs in results.items():
         assert not isinstance(outputs, Failure)
         executed[name] = _with_outputs(sources[name], outputs)
     return {chapter.name: executed[chapter.name] for chapter in chapters}
-
-
-def cache_path(chapter: Chapter, source: NotebookNode) -> Path:
-    """Where the outputs of this very run are kept."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(sys.version.encode())
-    for cell in source.cells:
-        if cell.cell_type == "code":
-            digest.update(json.dumps([cell.source, cell.metadata.get("tags", [])]).encode())
-    for path in dependencies(chapter, source):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(chapter.paths.root)} {len(content)}\n".encode() + content)
-    return chapter.paths.build / "cache" / f"{chapter.name}-{digest.hexdigest()}.json"
-
-
-def dependencies(chapter: Chapter, source: NotebookNode) -> list[Path]:
-    """Every file that the run of a chapter reads: modules of the library, their data and scripts, the versions."""
-    code = [cell.source for cell in source.cells if cell.cell_type == "code"]
-    modules: set[Path] = set()
-    waiting = [module for text in code for module in imported_modules(_plain(text))]
-    waiting.append(f"figures.{chapter.slug}")
-    while waiting:
-        path = _module_file(chapter.paths, waiting.pop())
-        if path is not None and path not in modules:
-            modules.add(path)
-            waiting.extend(imported_modules(path.read_text(encoding="utf-8")))
-            waiting.extend(_siblings(chapter.paths, path))
-    files = modules | set(_data(chapter.paths, modules))
-    if chapter.paths.constraints.is_file():
-        files.add(chapter.paths.constraints)
-    return sorted(files)
-
-
-def _plain(text: str) -> str:
-    return "\n".join("pass" if line.startswith(("%", "!")) else line for line in text.split("\n"))
-
-
-def _module_file(paths: Paths, name: str) -> Path | None:
-    """The file of a module, or of the module that a name is imported from."""
-    parts = name.split(".")
-    while parts:
-        base = paths.library.joinpath(*parts)
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
-            if path.is_file():
-                return path
-        parts.pop()
-    return None
-
-
-def _siblings(paths: Paths, path: Path) -> list[str]:
-    """The modules of the same package that a package's `__init__` can bring in by itself; chapters' own aside."""
-    if path.name != "__init__.py" or path.parent == paths.library:
-        return []
-    package = path.parent.relative_to(paths.library).as_posix().replace("/", ".")
-    chapters = {chapter.stem[3:] for chapter in paths.chapters.glob("*.md")}
-    return [f"{package}.{other.stem}" for other in path.parent.glob("*.py") if other.stem not in chapters]
-
-
-def _data(paths: Paths, modules: set[Path]) -> list[Path]:
-    """Data files, and the scripts and styles of the figures in use."""
-    stems = {path.stem for path in modules}
-    chapters = {chapter.stem[3:] for chapter in paths.chapters.glob("*.md")}
-    return [
-        path
-        for path in paths.library.rglob("*")
-        if path.is_file()
-        and path.suffix not in (".py", ".pyc", ".typed")
-        and (path.stem in stems or path.stem not in chapters)
-    ]
 
 
 Outputs = list[dict[str, Any]]
@@ -243,6 +169,7 @@ def _explain(chapter: Chapter, source: NotebookNode, failure: Failure) -> str:
     cell = source.cells[failure.cell]
     line = cell.metadata.get("course", {}).get("line", 1)
     shown_lines = cell.source.strip().split("\n")
-    excerpt = "\n".join(f"    {text}" for text in shown_lines[:4]) + ("\n    …" if len(shown_lines) > 4 else "")
+    excerpt = "\n".join(f"    {text}" for text in shown_lines[:4]) + (
+        "\n    …" if len(shown_lines) > 4 else ""
+    )
     return f"{shown(chapter.path)}:{line}: this cell failed: {failure.said}\n{excerpt}"
-

@@ -1,4 +1,4 @@
-"""A chapter's Markdown as MyST, for the book: cards, folds and links that Sphinx checks again (`sphinx_course.py` draws them)."""
+"""A chapter's Markdown as MyST, for the book: cards and folds, which `sphinx_course.py` draws, and links."""
 
 from __future__ import annotations
 

@@ -20,12 +20,15 @@ def hidden_module(chapter: Chapter) -> ModuleType:
         if chapter.paths == REPOSITORY:
             return importlib.import_module(f"autograder.hidden.{chapter.slug}")
         spec = importlib.util.spec_from_file_location(f"hidden_tests_of_{chapter.slug}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
     except Exception as error:
-        raise CourseError(f"{path} cannot be imported ({type(error).__name__}: {error}); correct it") from error
+        raise CourseError(
+            f"{path} cannot be imported ({type(error).__name__}: {error}); correct it"
+        ) from error
 
 
 def hidden_points(chapter: Chapter) -> dict[str, float]:

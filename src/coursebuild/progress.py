@@ -16,7 +16,9 @@ def progress_of(label: str, total: int, quiet: bool = False) -> Iterator[Callabl
     elif not sys.stderr.isatty():
         started = time.monotonic()
         print(f"{label}: {total} …", file=sys.stderr, flush=True)
-        yield lambda name: print(f"  {name} done after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        yield lambda name: print(
+            f"  {name} done after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True
+        )
     else:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

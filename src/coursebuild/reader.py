@@ -60,7 +60,9 @@ def _notebook(chapter: Chapter, text: str) -> Any:
     except MystMetadataParsingError as error:
         line = re.search(r"at line (\d+)", str(error))
         said = " ".join(str(error).split())
-        chapter.fault(int(line[1]) if line else 1, f"the options are not YAML ({said}); quote or correct them")
+        chapter.fault(
+            int(line[1]) if line else 1, f"the options are not YAML ({said}); quote or correct them"
+        )
     except Exception as error:  # a parser that breaks on the text
         chapter.fault(
             1, f"the file cannot be read as MyST ({type(error).__name__}: {error}); check its front matter"
@@ -144,7 +146,9 @@ def _identifier(chapter: Chapter, directive: directives.Directive) -> str:
 def _read_code(chapter: Chapter, cell: Any, line: int, lines: list[str]) -> None:
     options, source = dict(cell.metadata), cell.source.strip("\n")
     body_line = line + 1
-    while body_line <= len(lines) and (lines[body_line - 1].startswith(":") or not lines[body_line - 1].strip()):
+    while body_line <= len(lines) and (
+        lines[body_line - 1].startswith(":") or not lines[body_line - 1].strip()
+    ):
         body_line += 1
     tags = options.pop("tags", [])
     tags = tuple(str(tag) for tag in ([tags] if isinstance(tags, str) else tags or []))
@@ -154,14 +158,17 @@ def _read_code(chapter: Chapter, cell: Any, line: int, lines: list[str]) -> None
     roles = [key for key in options if key in ROLES]
     for key in options:
         if key not in ROLES:
-            chapter.fault(line, f"the code cell has an unknown option {key!r}; use {', '.join(ROLES)} or tags")
+            chapter.fault(
+                line, f"the code cell has an unknown option {key!r}; use {', '.join(ROLES)} or tags"
+            )
     role = roles[0] if roles else "setup" if "setup" in tags else "demo"
     if len(roles) > 1 or (roles and "setup" in tags):
         chapter.fault(line, "a cell is one of exercise, tests, given or set-up; make several cells of it")
     target = _target(chapter, str(options[role]), role, line) if roles else ""
     if role in ("exercise", "given") and source:
         chapter.fault(
-            line, f"the {role} cell has a body; leave it empty, the code comes from {chapter.module_path.name}"
+            line,
+            f"the {role} cell has a body; leave it empty, the code comes from {chapter.module_path.name}",
         )
     if role not in ("exercise", "given") and not source:
         chapter.fault(line, "the code cell is empty; write code or remove it")
@@ -186,7 +193,9 @@ def _is_closed(lines: list[str], line: int) -> bool:
 def _target(chapter: Chapter, text: str, role: str, line: int) -> str:
     slug, _, name = text.partition(".")
     if slug != chapter.slug or not IDENTIFIER.match(name):
-        chapter.fault(line, f":{role}: is {text!r}; write {chapter.slug}.name, with the name of a function or class")
+        chapter.fault(
+            line, f":{role}: is {text!r}; write {chapter.slug}.name, with the name of a function or class"
+        )
     return name
 
 
@@ -197,4 +206,6 @@ def _read_module(chapter: Chapter) -> None:
     except FileNotFoundError:
         chapter.fault(1, f"the reference module is missing; write {path.name}", path)
     except SyntaxError as error:
-        chapter.fault(error.lineno or 1, f"the reference module is not Python ({error.msg}); correct it", path)
+        chapter.fault(
+            error.lineno or 1, f"the reference module is not Python ({error.msg}); correct it", path
+        )

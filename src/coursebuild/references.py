@@ -10,10 +10,13 @@ from pathlib import Path
 from coursebuild.paths import Paths
 
 ENTRY = re.compile(r"^@(?!comment|string|preamble)\w+\s*\{\s*([^,\s]+)\s*,", re.IGNORECASE | re.MULTILINE)
-LABEL = re.compile(r"^\((?P<label>[^()\s][^()\n]*)\)=[ \t]*\n+(?:#+[ \t]+(?P<title>.+?)[ \t]*$)?", re.MULTILINE)
+LABEL = re.compile(
+    r"^\((?P<label>[^()\s][^()\n]*)\)=[ \t]*\n+(?:#+[ \t]+(?P<title>.+?)[ \t]*$)?", re.MULTILINE
+)
 EQUATION = re.compile(r"\$\$[ \t]*\((?P<label>[\w:.-]+)\)[ \t]*$", re.MULTILINE)
 EXERCISE = re.compile(
-    r"^ {0,3}:{3,}\{(?P<kind>exercise|question)\}[ \t]*(?P<title>.*)\n(?:[ \t]*:\w+:.*\n)*?[ \t]*:name:[ \t]*(?P<name>\w+)",
+    r"^ {0,3}:{3,}\{(?P<kind>exercise|question)\}[ \t]*(?P<title>.*)\n"
+    r"(?:[ \t]*:\w+:.*\n)*?[ \t]*:name:[ \t]*(?P<name>\w+)",
     re.MULTILINE,
 )
 
@@ -71,7 +74,9 @@ def bibliography(text: str) -> dict[str, str]:
 
 def short_citation(entry: str) -> str:
     """The authors' family names and the year of one BibTeX entry."""
-    authors = re.search(r"\bauthor\s*=\s*[{\"](.+?)[}\"]\s*,?\s*$", entry, re.MULTILINE | re.DOTALL | re.IGNORECASE)
+    authors = re.search(
+        r"\bauthor\s*=\s*[{\"](.+?)[}\"]\s*,?\s*$", entry, re.MULTILINE | re.DOTALL | re.IGNORECASE
+    )
     year = re.search(r"\b(?:year|date)\s*=\s*[{\"]?(\d{4})", entry, re.IGNORECASE)
     if authors is None:
         return ""
@@ -82,7 +87,16 @@ def short_citation(entry: str) -> str:
 
 def _family(name: str) -> str:
     family = name.split(",")[0] if "," in name else name if name.startswith("{") else name.split()[-1]
-    accents = {'\\"a': "ä", '\\"o': "ö", '\\"u': "ü", "\\'e": "é", "\\'a": "á", "\\'o": "ó", "\\o": "ø", "\\ss": "ß"}
+    accents = {
+        '\\"a': "ä",
+        '\\"o': "ö",
+        '\\"u': "ü",
+        "\\'e": "é",
+        "\\'a": "á",
+        "\\'o": "ó",
+        "\\o": "ø",
+        "\\ss": "ß",
+    }
     family = family.replace("{", "").replace("}", "")
     for tex, letter in accents.items():
         family = family.replace(tex, letter)

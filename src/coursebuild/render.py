@@ -71,7 +71,9 @@ class Renderer(ABC):
         for match in ROLE_OR_CODE.finditer(text):
             pieces.append(self.prose(text[at : match.start()]))
             where = line + text.count("\n", 0, match.start())
-            pieces.append(match["code"] or self.role(match["role"], " ".join(match["content"].split()), where))
+            pieces.append(
+                match["code"] or self.role(match["role"], " ".join(match["content"].split()), where)
+            )
             at = match.end()
         pieces.append(self.prose(text[at:]))
         return "".join(pieces)

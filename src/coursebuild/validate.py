@@ -76,9 +76,13 @@ def run(notebook: NotebookNode, path: Path, timeout: int) -> None:
             client.resources = {"metadata": {"path": folder}}
             client.execute()
     except CellTimeoutError:
-        raise CourseError(f"a cell of {shown(path)} ran longer than {timeout} s; is there an endless loop?") from None
+        raise CourseError(
+            f"a cell of {shown(path)} ran longer than {timeout} s; is there an endless loop?"
+        ) from None
     except DeadKernelError:
-        raise CourseError(f"the kernel died while running {shown(path)}, perhaps for want of memory") from None
+        raise CourseError(
+            f"the kernel died while running {shown(path)}, perhaps for want of memory"
+        ) from None
 
 
 def _is_visible(cell: NotebookNode) -> bool:
@@ -94,7 +98,8 @@ def _refuse_changed(path: Path, tests: list[NotebookNode]) -> None:
         facts = cell.metadata.nbgrader
         if facts.get("checksum") and facts.checksum != compute_checksum(cell):
             raise CourseError(
-                f"the test cell {facts.grade_id} of {shown(path)} was changed; copy it from a fresh notebook of the chapter"
+                f"the test cell {facts.grade_id} of {shown(path)} was changed; "
+                "copy it from a fresh notebook of the chapter"
             )
 
 

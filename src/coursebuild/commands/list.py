@@ -67,8 +67,8 @@ def print_table(facts: list[dict[str, Any]]) -> None:
     for chapter in facts:
         console.print(f"[bold]{chapter['chapter']}[/bold]  {chapter['question']}", markup=True)
         console.print(f"  {chapter['points']:g} points, about {chapter['minutes']} minutes", markup=False)
-        for exercise in chapter["exercises"]:
-            dots = "●" * exercise["difficulty"] + "○" * (5 - exercise["difficulty"])
-            console.print(f"  {dots}  {exercise['points']:4g}  {exercise['exercise']}: {exercise['title']}", markup=False)
-        for question in chapter["questions"]:
-            console.print(f"  written  {question['points']:2g}  {question['question']}: {question['title']}", markup=False)
+        for item in chapter["exercises"]:
+            dots = "●" * item["difficulty"] + "○" * (5 - item["difficulty"])
+            console.print(f"  {dots}  {item['points']:4g}  {item['exercise']}: {item['title']}", markup=False)
+        for item in chapter["questions"]:
+            console.print(f"  written {item['points']:3g}  {item['question']}: {item['title']}", markup=False)

@@ -11,7 +11,9 @@ def register(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("release", help="regenerate notebooks/ and solutions/ from the chapters")
     parser.add_argument("chapter", nargs="*", help="NN_slug or slug; all chapters by default")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what is out of step")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 and name what is out of step"
+    )
     parser.set_defaults(run=run)
 
 

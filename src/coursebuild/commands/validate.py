@@ -30,5 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{passed} of {len(results)} exercises pass their visible tests.")
     if passed < len(results):
         return 1
-    print("Hidden tests ask more when the notebook is graded: think of sizes of one, other shapes and other values.")
+    print(
+        "Hidden tests ask more when the notebook is graded: think of sizes of one, other shapes and other values."
+    )
     return 0

@@ -1,0 +1,47 @@
+"""`course bench`: how fast it is; each kind is a module of `coursebuild.benchmarks` with a `run(json_file, …)`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+KINDS = {
+    "attention": "time and memory of the course's attention against its peers",
+    "grading": "the judge against stock nbgrader on the same submissions",
+    "build": "cold, warm and one-chapter-changed times of the book",
+}
+
+
+def register(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "bench", help="measure the attention, the grading or the build of the course"
+    )
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True)
+    for kind, help_text in KINDS.items():
+        added = kinds.add_parser(kind, help=help_text)
+        added.add_argument(
+            "--json", type=Path, metavar="FILE", help="write the figures to a file, for programs"
+        )
+        if kind == "attention":
+            added.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run (cpu)")
+        added.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Call the benchmark with what it takes."""
+    from coursebuild.errors import CourseError
+
+    name = f"coursebuild.benchmarks.{arguments.kind}"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise CourseError(f"the {arguments.kind} benchmark is not written yet; choose another kind") from None
+    given = {"json_file": arguments.json, "device": getattr(arguments, "device", None)}
+    takes = inspect.signature(module.run).parameters
+    return int(module.run(**{key: value for key, value in given.items() if key in takes}))
