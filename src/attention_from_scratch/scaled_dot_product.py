@@ -106,12 +106,12 @@ def attention_backward(
 def numerical_gradient(
     loss: Callable[[Float[np.ndarray, "*shape"]], float], X: Float[np.ndarray, "*shape"], step: float
 ) -> Float[np.ndarray, "*shape"]:
-    """Measure the derivative of `loss(X)` by every entry of `X`: nudge the entry both ways, divide what changed."""
+    """Measure the derivative of `loss(X)` by every entry of `X`: nudge it both ways and see what changes."""
     gradient = np.empty_like(X)
     for index in np.ndindex(X.shape):
         above, below = X.copy(), X.copy()
         above[index] += step
         below[index] -= step
-        # what was really added: X ± step is rounded too, and below a step of 1e-10 that matters
+        # divide by the nudge that was really made: X ± step is rounded too
         gradient[index] = (loss(above) - loss(below)) / (above[index] - below[index])
     return gradient
