@@ -75,6 +75,12 @@ class Classroom:
         """The address of the gradebook, as nbgrader writes it."""
         return str(self.config().CourseDirectory.get("db_url", f"sqlite:///{self.root / 'gradebook.db'}"))
 
+    @property
+    def has_gradebook(self) -> bool:
+        """Whether there is a gradebook to open (nbgrader would make an empty one)."""
+        address = self.database
+        return not address.startswith("sqlite:///") or Path(address.removeprefix("sqlite:///")).is_file()
+
     def config(self) -> Config:
         """The class's nbgrader configuration: the instructor's own late penalties and the like count."""
         try:

@@ -37,6 +37,8 @@ class Grades:
 
 def collect(room: Classroom) -> tuple[dict[str, float], list[Grades]]:
     """The assignments with their points, and everybody's grades."""
+    if not room.has_gradebook:
+        raise CourseError(f"there is no gradebook in {room.root} yet; release and grade a chapter first")
     try:
         with Gradebook(room.database) as book:
             assignments = sorted(book.db.query(Assignment).all(), key=lambda one: str(one.name))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
 
+from autograder.gradebook import ByHand
 from autograder.graded_notebook import StudentCells
 from autograder.pages import prose, render
 from autograder.report import ExerciseResult, SubmissionReport
@@ -15,6 +17,18 @@ from coursebuild.chapter import Chapter, Exercise
 
 MAX_OUTPUT = 4000
 _DIRECTIVE = re.compile(r"^(:{3,})\{exercise\}[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ByHandOf:
+    """What a person added to a student's grade: by exercise or question, and the points taken off for being late."""
+
+    cells: Mapping[str, ByHand] = field(default_factory=dict)
+    penalty: float = 0.0
+
+    def of(self, name: str) -> ByHand:
+        """What stands beside one exercise or question."""
+        return self.cells.get(name, ByHand())
 
 
 @dataclass(frozen=True)
@@ -30,11 +44,17 @@ class Shown:
     summary: str
     output: str
     error: str
+    person: ByHand
 
 
-def feedback_page(chapter: Chapter, student: str, report: SubmissionReport, cells: StudentCells) -> str:
+def feedback_page(
+    chapter: Chapter, student: str, report: SubmissionReport, cells: StudentCells, person: ByHandOf
+) -> str:
     """The page, whole and safe to open: no script, nothing of the hidden tests' code, everything escaped."""
-    exercises = [_exercise(chapter, exercise, report, cells) for exercise in chapter.exercises]
+    exercises = [
+        _exercise(chapter, exercise, report, cells, person.of(exercise.name))
+        for exercise in chapter.exercises
+    ]
     return render(
         "feedback.html",
         chapter=chapter,
@@ -42,7 +62,9 @@ def feedback_page(chapter: Chapter, student: str, report: SubmissionReport, cell
         report=report,
         headline=_headline(report),
         exercises=exercises,
-        questions=_questions(chapter, report),
+        questions=_questions(chapter, report, person),
+        penalty=person.penalty,
+        total=_total(chapter, report, person),
         reason=_reason(report),
         outputs=[
             (o.grade_id, _cut(o.text), _cut(o.error))
@@ -69,7 +91,9 @@ def _reason(report: SubmissionReport) -> str:
     return "; ".join(flag.message for flag in report.flags) if report.status == "invalid" else ""
 
 
-def _exercise(chapter: Chapter, exercise: Exercise, report: SubmissionReport, cells: StudentCells) -> Shown:
+def _exercise(
+    chapter: Chapter, exercise: Exercise, report: SubmissionReport, cells: StudentCells, person: ByHand
+) -> Shown:
     found = next((one for one in report.exercises if one.exercise == exercise.name), None)
     result = found or ExerciseResult(exercise.name, exercise.points)
     output = next((one for one in report.outputs if one.grade_id == exercise.name), None)
@@ -77,7 +101,7 @@ def _exercise(chapter: Chapter, exercise: Exercise, report: SubmissionReport, ce
     return Shown(
         exercise.title, exercise.number, exercise.name, asked(chapter, exercise), result, state,
         _summary(result, exercise.name in cells.sources or report.status == "invalid"),
-        _cut(output.text) if output else "", _cut(output.error) if output else "",
+        _cut(output.text) if output else "", _cut(output.error) if output else "", person,
     )  # fmt: skip
 
 
@@ -102,13 +126,30 @@ def asked(chapter: Chapter, exercise: Exercise) -> Markup:
     return Markup("")
 
 
-def _questions(chapter: Chapter, report: SubmissionReport) -> list[dict[str, Any]]:
+def _questions(chapter: Chapter, report: SubmissionReport, person: ByHandOf) -> list[dict[str, Any]]:
     answers = {written.question: written.answer for written in report.written}
     return [
         {"title": question.title, "number": question.number, "points": question.points,
-         "answer": _cut(answers.get(question.name, ""))}
+         "answer": _cut(answers.get(question.name, "")), "person": person.of(question.name)}
         for question in chapter.questions
     ]  # fmt: skip
+
+
+def _total(chapter: Chapter, report: SubmissionReport, person: ByHandOf) -> float | None:
+    """The points of the whole chapter as they stand; nothing while a person has added nothing."""
+    if (
+        all(one.score is None and not one.extra_credit for one in person.cells.values())
+        and not person.penalty
+    ):
+        return None
+    points = 0.0
+    for exercise in report.exercises:
+        given = person.of(exercise.exercise)
+        points += (exercise.score if given.score is None else given.score) + given.extra_credit
+    for question in chapter.questions:
+        given = person.of(question.name)
+        points += (given.score or 0.0) + given.extra_credit
+    return max(points - person.penalty, 0.0)
 
 
 def _belongs(grade_id: str, chapter: Chapter) -> bool:

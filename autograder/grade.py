@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autograder import submitted
 from autograder.atomic import write_atomic
 from autograder.classroom import Classroom
-from autograder.feedback import feedback_page
+from autograder.feedback import ByHandOf, feedback_page
 from autograder.gradebook import GradeWriter, Handed, Manual, first_line, valid_time
 from autograder.graded_notebook import StudentCells, graded_notebook, student_cells, unchanged_cells
 from autograder.journal import Journal, code_digest, judging_key, submission_key
@@ -220,25 +220,24 @@ class _Run:
             self.writer.set_max_scores({e.exercise: e.max_score for e in report.exercises})
         cells = student_cells(submission.content if report.status == "graded" else None, self.known)
         content = hashlib.sha256(submission.content or b"").hexdigest()
-        self._write_files(student, report, cells)
-        unchanged = unchanged_cells(self.release, cells)
-        self.writer.write(
-            Handed(student, submission.timestamp, unchanged, before.get("content") != content), report
-        )
+        self._write_notebook(student, report, cells)
+        new = before.get("content") != content
+        handed = Handed(student, submission.timestamp, unchanged_cells(self.release, cells), new)
+        self.writer.write(handed, report)
+        person = ByHandOf(self.writer.by_hand(student), self.writer.penalty(student))
+        page = feedback_page(self.chapter, student, report, cells, person)
+        write_atomic(self.room.feedback(student, self.name), page)
         self.journal.mark_written(student, self.keys[student], content, self._state(student, submission))
 
-    def _write_files(self, student: str, report: SubmissionReport, cells: StudentCells) -> None:
+    def _write_notebook(self, student: str, report: SubmissionReport, cells: StudentCells) -> None:
         notebook = self.room.autograded(student, self.name)
         write_atomic(notebook, graded_notebook(self.release, cells, report))
         timestamp = self.found[student].timestamp
         if timestamp is not None:
             write_atomic(notebook.parent / "timestamp.txt", timestamp + "\n")
-        write_atomic(
-            self.room.feedback(student, self.name), feedback_page(self.chapter, student, report, cells)
-        )
 
     def _state(self, student: str, submission: submitted.Submission) -> str:
-        parts = f"{WRITING}|{submission.timestamp}|{self.writer.lateness(student)}"
+        parts = f"{WRITING}|{submission.timestamp}|{self.writer.depends_on(student)}"
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def _there(self, student: str) -> bool:

@@ -39,6 +39,16 @@ class Manual:
     pending: int
 
 
+@dataclass(frozen=True)
+class ByHand:
+    """What a person wrote beside one cell: points in place of the automatic ones, points on top, a comment."""
+
+    score: float | None = None
+    extra_credit: float = 0.0
+    comment: str = ""
+    waits: bool = False
+
+
 @dataclass
 class Handed:
     """What of a submission goes into the gradebook besides the report."""
@@ -57,6 +67,8 @@ class GradeWriter:
         self._config = room.config()
         course = self._config.CourseDirectory.get("course_id") or "default_course"
         try:
+            if not room.has_gradebook:
+                raise MissingEntry
             self._book = Gradebook(room.database, course)
             self._db: Any = self._book.db
             self._notebook: Notebook = self._book.find_notebook(chapter, chapter)
@@ -86,23 +98,41 @@ class GradeWriter:
                 if cell.name != name and name in exercises:
                     cell.max_score = exercises[name]
 
-    def lateness(self, student: str) -> str:
-        """What a late penalty depends on, as text: a change means that the grade is written anew."""
+    def depends_on(self, student: str) -> str:
+        """What the grade and the page depend on besides the verdict, as text: a change means that they are written anew.
+
+        Due dates, extensions and the rule for late work; what a person wrote by hand; whether there is a grade at all.
+        """
         submission = self._submission(student)
         extension = submission.extension if submission else None
         late = self._config.get("LateSubmissionPlugin", {}), self._config.get("AssignLatePenalties", {})
-        return f"{self._assignment.duedate}|{extension}|{late}|{'known' if submission else 'new'}"
+        known = "known" if submission else "new"
+        return (
+            f"{self._assignment.duedate}|{extension}|{late}|{known}|{sorted(self.by_hand(student).items())}"
+        )
+
+    def by_hand(self, student: str) -> dict[str, ByHand]:
+        """What a person wrote, by exercise or question; only where there is something, or where something waits."""
+        found: dict[str, ByHand] = {}
+        submission = self._submission(student)
+        comments = {c.name: c.manual_comment for c in self._comments(submission) if c.manual_comment}
+        for grade in self._grades(submission):
+            name = grade.name.removesuffix("-hidden")
+            waits = bool(grade.needs_manual_grade)
+            one = ByHand(grade.manual_score, grade.extra_credit or 0.0, comments.pop(name, ""), waits)
+            if one != ByHand():
+                found[name] = one
+        return found | {name: ByHand(comment=comment) for name, comment in comments.items()}
 
     def write(self, handed: Handed, report: SubmissionReport) -> None:
         """Write one submission's grade, all of it or nothing. What a person wrote in formgrader stays."""
         with self._transaction():
             submission = self._submission(handed.student) or self._new_submission(handed.student)
             submission.timestamp = _time(handed.timestamp)
-            for notebook in submission.notebooks:
-                if notebook.notebook_id == self._notebook.id:
-                    self._grade_notebook(notebook, handed, report)
-                    self._db.flush()
-                    self._penalise(notebook, submission)
+            for notebook in self._notebooks(submission):
+                self._grade_notebook(notebook, handed, report)
+                self._db.flush()
+                self._penalise(notebook, submission)
 
     def manual(self, student: str) -> Manual:
         """The written part of a student's grade."""
@@ -118,15 +148,15 @@ class GradeWriter:
         submission = self._submission(student)
         return float((submission.late_submission_penalty if submission else 0.0) or 0.0)
 
+    def _notebooks(self, submission: SubmittedAssignment | None) -> list[SubmittedNotebook]:
+        notebooks = submission.notebooks if submission else []
+        return [notebook for notebook in notebooks if notebook.notebook_id == self._notebook.id]
+
     def _grades(self, submission: SubmittedAssignment | None) -> list[Grade]:
-        if submission is None:
-            return []
-        return [
-            grade
-            for notebook in submission.notebooks
-            if notebook.notebook_id == self._notebook.id
-            for grade in notebook.grades
-        ]
+        return [grade for notebook in self._notebooks(submission) for grade in notebook.grades]
+
+    def _comments(self, submission: SubmittedAssignment | None) -> list[Comment]:
+        return [comment for notebook in self._notebooks(submission) for comment in notebook.comments]
 
     def _submission(self, student: str) -> SubmittedAssignment | None:
         query = self._db.query(SubmittedAssignment)

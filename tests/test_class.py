@@ -353,3 +353,20 @@ def test_named_students_only(room: Classroom) -> None:
     hand_in(room, "bo")
     assert list(by_student(grade(room, students=["bo"]))) == ["bo"]
     assert not room.autograded("ada", CHAPTER).exists()
+
+
+def test_the_page_shows_what_a_person_added(room: Classroom, names: list[str], top: float) -> None:
+    hand_in(room, "ada", wrong=(names[0],))
+    grade(room)
+    assert "Your instructor gave" not in room.feedback("ada", CHAPTER).read_text("utf-8")
+    with Gradebook(room.database) as book:
+        one = book.find_grade(f"{names[0]}-hidden", CHAPTER, CHAPTER, "ada")
+        one.manual_score, one.needs_manual_grade = 2.5, False
+        book.find_comment(names[1], CHAPTER, CHAPTER, "ada").manual_comment = "<i>neat</i>"
+        book.db.commit()
+    grade(room)
+    page = room.feedback("ada", CHAPTER).read_text("utf-8")
+    assert "Your instructor gave 2.5 of" in page
+    assert "&lt;i&gt;neat&lt;/i&gt;" in page
+    assert f"{top - load(CHAPTER).exercises[0].points + 2.5:g}</strong> points in all" in page
+    assert len(StubJudge.calls) == 1
