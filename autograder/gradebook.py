@@ -99,7 +99,7 @@ class GradeWriter:
                     cell.max_score = exercises[name]
 
     def depends_on(self, student: str) -> str:
-        """What the grade and the page depend on besides the verdict, as text: a change means that they are written anew.
+        """What the grade and the page depend on besides the verdict, as text; a change means writing anew.
 
         Due dates, extensions and the rule for late work; what a person wrote by hand; whether there is a grade at all.
         """
