@@ -71,6 +71,8 @@ def grade_class(room: Classroom, chapter: str, options: Options) -> ClassResult:
     if chapter not in all_chapters():
         raise CourseError(f"there is no chapter {chapter}; the chapters are {', '.join(all_chapters())}")
     with room.lock():
+        for leftover in room.root.glob(f"*/*/{chapter}/.writing-*"):  # of a grader that was killed
+            leftover.unlink(missing_ok=True)
         students = submitted.find(room, chapter, options.students)
         judges = _judges(room, chapter, options)
         try:

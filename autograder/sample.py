@@ -6,6 +6,7 @@ They are generated each time (the same bytes each time) and never committed, so 
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,6 +45,7 @@ _mine = {name}
 
 def {name}(*args, **kwargs):
     return passed(_mine, *args, **kwargs)"""
+MARKER = "sample"
 WRITTEN = (
     "Because the scores grow with the width, so the weights of one key go to one and the gradients vanish."
 )
@@ -134,8 +136,26 @@ def submissions(room: Classroom, name: str, count: int, kinds: Sequence[str]) ->
 
 
 def make_sample(directory: Path, chapters: list[str]) -> dict[str, list[str]]:
-    """Make a class in `directory` with every chapter released and handed in; returns who handed in what."""
+    """Make a class in `directory` with every chapter released and handed in; returns who handed in what.
+
+    A sample class that is there already is used again, or made anew where a chapter's exercises have changed. A class
+    of anybody's own is refused.
+    """
+    marker = Path(directory) / ".course" / MARKER
+    if Path(directory).is_dir() and any(Path(directory).iterdir()) and not marker.is_file():
+        raise CourseError(f"{directory} is not a sample class and is left alone; name a new directory")
+    try:
+        return _fill(directory, chapters)
+    except CourseError:
+        if not marker.is_file():
+            raise
+        shutil.rmtree(directory)
+        return _fill(directory, chapters)
+
+
+def _fill(directory: Path, chapters: list[str]) -> dict[str, list[str]]:
     room, _ = init_class(directory)
+    write_atomic(room.state / MARKER, "made by `course class sample`; it may be deleted\n")
     made: dict[str, list[str]] = {}
     for name in chapters:
         release_chapter(room, name)
