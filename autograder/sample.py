@@ -64,8 +64,8 @@ class Maker:
         """The solved notebook with the sources of some cells replaced, by grade id."""
         notebook = copy.deepcopy(self.solved)
         sources = dict(sources)
-        if answers:
-            sources = {question.name: WRITTEN for question in self.chapter.questions} | sources
+        for question in self.chapter.questions:
+            sources.setdefault(question.name, WRITTEN if answers else self.stub(question.name))
         for cell in notebook.cells:
             grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
             if grade_id in sources:
