@@ -50,7 +50,11 @@ def sentence(text: str) -> Markup:
     text = text.strip()
     if not text:
         return Markup("")
-    return _inline(text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", "…")) else "."))
+    first = re.match(r"[a-z]+(?=[ ,:;])", text)  # a name such as dV or d_model stays as it is
+    return _inline(
+        (text[:1].upper() + text[1:] if first else text)
+        + ("" if text.endswith((".", "!", "?", "…")) else ".")
+    )
 
 
 def prose(text: str) -> Markup:
