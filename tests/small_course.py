@@ -24,8 +24,9 @@ FIRST = (
     + """\
 # First steps
 
-Means are *averages*, says {cite}`someone2020`, with a {term}`key` and {term}`weights <weight>`.
-See {ref}`the-end`, {ref}`mean`, {doc}`02_second`, and {eq}`mean`. Maths: $\\q{Q}\\k{K}^\\top$, `{term}` in code.
+Means are *averages*, says {cite:t}`someone2020` {cite}`someone2020`, with a {term}`key` and {term}`weights <weight>`.
+See {ref}`the-end`, {ref}`mean`, {doc}`02_second`, and {eq}`mean`.
+Maths: $\\q{Q}\\cdot\\k{K}^\\top\\v{V_{ij}}$, `{term}` in code.
 
 $$
 m = \\frac{1}{n} \\sum_i \\v{x}_i

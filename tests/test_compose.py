@@ -117,9 +117,9 @@ def test_the_source_runs_the_hidden_tests_and_ends_in_the_score(first: Chapter) 
 
 def test_markdown_for_notebooks_is_plain(first: Chapter) -> None:
     text = text_of(compose.release_notebook(first))
-    assert "says One et al. (2020), with a key and weights." in text
+    assert "says One et al. (2020) (One et al., 2020), with a key and weights." in text
     assert "See The end, Exercise 1.1, [Second steps](02_second.ipynb), and (1)." in text
-    assert "$QK^\\top$, `{term}` in code" in text
+    assert "$Q\\cdot K^\\top{V_{ij}}$, `{term}` in code" in text
     assert "\\tag{1}\n$$" in text
     assert "### Exercise 1.1: The `mean` of numbers" in text
     assert "<summary>Hint: Which <code>sum</code>?</summary>" in text

@@ -283,9 +283,9 @@ EDITS = {
     ),
     "unknown citation": (
         CHAPTER,
-        "{cite}`someone2020`",
-        "{cite}`nobody`",
-        "{cite}`nobody`",
+        "{cite:t}`someone2020`",
+        "{cite:t}`nobody`",
+        "{cite:t}`nobody`",
         "citation 'nobody' is unknown",
         "add it to book/references.bib",
     ),
@@ -402,7 +402,7 @@ def test_an_earlier_module_may_be_imported(course: Paths) -> None:
 
 
 def test_all_faults_are_listed_at_once(course: Paths) -> None:
-    edit(course, CHAPTER, "{cite}`someone2020`", "{cite}`nobody`")
+    edit(course, CHAPTER, "{cite:t}`someone2020`", "{cite:t}`nobody`")
     edit(course, CHAPTER, "{term}`key`", "{term}`nothing`")
     edit(course, HIDDEN, "points=3", "points=4")
     assert len(messages(course)) == 3

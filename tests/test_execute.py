@@ -139,24 +139,47 @@ def test_a_good_chapter_is_kept_when_another_fails(course: Paths) -> None:
     assert isinstance(json.loads((course.build / "cache" / kept[0]).read_text()), list)
 
 
-def test_ctrl_c_stops_at_once_and_leaves_no_process(course: Paths) -> None:
+def test_ctrl_c_stops_at_once_says_one_line_and_leaves_no_process(course: Paths) -> None:
     begun = course.root / "begun"
-    sleeping = f'import time\nopen({str(begun)!r}, "w").close()\ntime.sleep(60)\nprint("only in'
+    sleeping = (
+        "import os, time\n"
+        f"with open({str(begun)!r} + '.part', 'w') as file: file.write(str(os.getpid()))\n"
+        f"os.rename({str(begun)!r} + '.part', {str(begun)!r})\n"
+        'time.sleep(60)\nprint("only in'
+    )
     edit(course, CHAPTER, 'print("only in', sleeping)
-    program = (
-        "import sys, pathlib; from coursebuild.paths import Paths; from coursebuild.chapter import load\n"
-        "from coursebuild.execute import run_chapters\n"
-        "if __name__ == '__main__': run_chapters([load('first', Paths(pathlib.Path(sys.argv[1])))], quiet=True)"
-    )
     script = course.root / "run.py"
-    script.write_text(program)
-    process = subprocess.Popen(
-        [sys.executable, str(script), str(course.root)], start_new_session=True, stderr=subprocess.DEVNULL
+    script.write_text(
+        "import pathlib, sys\n"
+        "from coursebuild import cli\n"
+        "from coursebuild.book_pages import chapter_pages\n"
+        "from coursebuild.paths import Paths\n"
+        "class Parser:\n"
+        "    def parse_args(self, arguments): return self\n"
+        "    def run(self, parsed): chapter_pages(['first'], paths=Paths(pathlib.Path(sys.argv[1])), quiet=True)\n"
+        "if __name__ == '__main__':\n"
+        "    cli.parser = Parser\n"
+        "    sys.exit(cli.main([]))\n"
     )
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(course.root)],
+        start_new_session=True, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     wait_for(begun.exists, 60)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=20) != 0
-    wait_for(lambda: not session_members(process.pid), 10)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert error == "Stopped; what was finished is kept.\n"
+    wait_for(lambda: not alive(int(begun.read_text())), 10)
+    assert not session_members(process.pid)
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs still."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def wait_for(condition, seconds: float) -> None:  # type: ignore[no-untyped-def]

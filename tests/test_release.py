@@ -89,7 +89,7 @@ def test_outputs_alone_are_no_work(course: Paths) -> None:
 
 
 def test_a_faulty_chapter_holds_back_only_itself(course: Paths) -> None:
-    edit(course, CHAPTER, "{cite}`someone2020`", "{cite}`nobody`")
+    edit(course, CHAPTER, "{cite:t}`someone2020`", "{cite:t}`nobody`")
     outcome = release(course)
     assert names(outcome.written, course) == ["notebooks/02_second.ipynb", "solutions/02_second.ipynb"]
     assert [fault.text for fault in outcome.faults] == [
@@ -144,7 +144,7 @@ class TestCommandLine:
         assert "4 notebooks are in step" in capsys.readouterr().out
 
     def test_faults_exit_2_and_are_all_named(self, capsys: pytest.CaptureFixture[str]) -> None:
-        edit(self.course, CHAPTER, "{cite}`someone2020`", "{cite}`nobody`")
+        edit(self.course, CHAPTER, "{cite:t}`someone2020`", "{cite:t}`nobody`")
         edit(self.course, CHAPTER, "{term}`key`", "{term}`nothing`")
         assert cli.main(["release"]) == 2
         lines = capsys.readouterr().err.splitlines()

@@ -53,21 +53,26 @@ class Counter:
 def test_right_solutions_pass(notebook: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(notebook, "mean", RIGHT_MEAN)
     write(notebook, "Counter", RIGHT_COUNTER)
+    write(notebook, "why_divide", "Because.")
     before = notebook.read_bytes()
     assert cli.main(["validate", "01_first.ipynb"]) == 0
-    assert "2 of 2 exercises pass their visible tests." in capsys.readouterr().out
+    assert "All 2 exercises pass their visible tests." in capsys.readouterr().out
     assert notebook.read_bytes() == before, "the student's file is not touched"
+    assert validated_by_nbgrader(notebook) == {}, "JupyterLab's Validate says the same"
 
 
 def test_a_wrong_and_an_unwritten_solution(notebook: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(notebook, "mean", "def mean(values):\n    return sum(values)")
     assert cli.main(["validate", str(notebook)]) == 1
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "failed" in validated_by_nbgrader(notebook), "JupyterLab's Validate says the same"
     assert lines == [
         "✗ failed    mean",
         "the mean of 1 and 3 is 2, got 4.0",
         "· not yet   Counter",
-        "0 of 2 exercises pass their visible tests.",
+        "· not yet   why_divide",
+        "the written answer is missing",
+        "0 of 3 are done.",
     ]
 
 
@@ -78,6 +83,24 @@ def test_an_assertion_without_words_shows_its_line(
     write(notebook, "Counter", RIGHT_COUNTER.replace("+= 1", "+= 2"))
     assert cli.main(["validate", str(notebook)]) == 1
     assert "assert counter.read() == 1" in capsys.readouterr().out
+
+
+def test_a_warning_fails_as_it_does_in_jupyterlab(notebook: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(notebook, "mean", RIGHT_MEAN)
+    write(
+        notebook,
+        "Counter",
+        "import warnings\n" + RIGHT_COUNTER.replace("self.n += 1", "warnings.warn('odd'); self.n += 1"),
+    )
+    assert cli.main(["validate", str(notebook)]) == 1
+    assert "a warning was printed" in capsys.readouterr().out
+    assert "failed" in validated_by_nbgrader(notebook)
+
+
+def validated_by_nbgrader(path: Path) -> dict[str, object]:
+    from nbgrader.validator import Validator
+
+    return dict(Validator().validate(str(path)))
 
 
 def test_the_solutions_of_the_course_pass(notebook: Path) -> None:
@@ -121,6 +144,7 @@ def test_it_works_without_the_instructors_package(notebook: Path) -> None:
     """As on a student's laptop: nothing named autograder can be imported."""
     write(notebook, "mean", RIGHT_MEAN)
     write(notebook, "Counter", RIGHT_COUNTER)
+    write(notebook, "why_divide", "Because.")
     program = (
         "import sys\n"
         "class Absent:\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -139,7 +140,7 @@ def run_notebook(text: str, timeout: int) -> Outputs | Failure:
         # a folder of its own: a chapter that reads or writes files beside itself would not run for a student
         with tempfile.TemporaryDirectory(prefix="course-run-") as folder:
             client.resources = {"metadata": {"path": folder}}
-            client.execute()
+            client.execute(stderr=subprocess.DEVNULL)  # a dying kernel's last words
     except CellExecutionError as error:
         return Failure(running[0], f"{error.ename}: {error.evalue}")
     except CellTimeoutError:

@@ -7,7 +7,7 @@ import re
 
 from coursebuild.chapter import Exercise, Question
 from coursebuild.directives import Directive
-from coursebuild.references import EQUATION, Label
+from coursebuild.references import EQUATION, Citation, Label
 from coursebuild.render import Renderer, amount, dots
 
 MACRO = re.compile(r"\\([qkvw])\{")
@@ -47,9 +47,11 @@ class NotebookMarkdown(Renderer):
         return "\n".join(f"> {line}".rstrip() for line in lines) + "\n"
 
     def cite(self, role: str, keys: list[str]) -> str:
-        """The authors and the year."""
-        names = [self.references.citations.get(key, key) for key in keys]
-        return "; ".join(names)
+        """The authors and the year, in parentheses unless they are part of the sentence (`cite:t`)."""
+        cited = [self.references.citations.get(key, Citation(key, "")) for key in keys]
+        if role == "cite:t":
+            return " and ".join(citation.textual for citation in cited)
+        return f"({'; '.join(citation.short for citation in cited)})"
 
     def term(self, title: str, target: str) -> str:
         """The word."""
@@ -83,9 +85,11 @@ def plain_macros(text: str) -> str:
             depth += {"{": 1, "}": -1}.get(text[end], 0)
             end += 1
         inner = text[match.end() : end - 1 if not depth else end]
-        # a letter before or behind must not run into what was a macro of its own
-        spaced = f"{{{inner}}}" if len(inner) > 1 else inner
-        text = text[: match.start()] + spaced + text[end:]
+        before = text[: match.start()]
+        plain = f"{{{inner}}}" if len(inner) > 1 else inner
+        # a command that stands before, as in \\cdot\\k{k}, must not swallow the letter
+        gap = " " if plain[:1].isalpha() and re.search(r"\\[A-Za-z]+$", before) else ""
+        text = before + gap + plain + text[end:]
     return text
 
 

@@ -29,11 +29,29 @@ class Label:
     target: str
 
 
+@dataclass(frozen=True)
+class Citation:
+    """How a work is cited."""
+
+    names: str
+    year: str
+
+    @property
+    def textual(self) -> str:
+        """As part of a sentence: `Vaswani et al. (2017)`."""
+        return f"{self.names} ({self.year})" if self.year else self.names
+
+    @property
+    def short(self) -> str:
+        """Inside parentheses: `Vaswani et al., 2017`."""
+        return f"{self.names}, {self.year}" if self.year else self.names
+
+
 @dataclass
 class References:
     """Everything that can be referred to, gathered from the whole book."""
 
-    citations: dict[str, str] = field(default_factory=dict)
+    citations: dict[str, Citation] = field(default_factory=dict)
     terms: set[str] = field(default_factory=set)
     labels: dict[str, Label] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
@@ -65,24 +83,24 @@ def _gather(paths: Paths, files: tuple[tuple[Path, int], ...]) -> References:
     return found
 
 
-def bibliography(text: str) -> dict[str, str]:
-    """`Author et al. (year)` for each key of a BibTeX file."""
+def bibliography(text: str) -> dict[str, Citation]:
+    """The authors and the year of each key of a BibTeX file."""
     starts = list(ENTRY.finditer(text))
     ends = [match.start() for match in starts[1:]] + [len(text)]
-    return {m[1]: short_citation(text[m.end() : end]) or m[1] for m, end in zip(starts, ends, strict=True)}
+    return {m[1]: _citation(m[1], text[m.end() : end]) for m, end in zip(starts, ends, strict=True)}
 
 
-def short_citation(entry: str) -> str:
-    """The authors' family names and the year of one BibTeX entry."""
+def _citation(key: str, entry: str) -> Citation:
+    """The authors' family names and the year of one BibTeX entry; its key where it names no author."""
     authors = re.search(
         r"\bauthor\s*=\s*[{\"](.+?)[}\"]\s*,?\s*$", entry, re.MULTILINE | re.DOTALL | re.IGNORECASE
     )
     year = re.search(r"\b(?:year|date)\s*=\s*[{\"]?(\d{4})", entry, re.IGNORECASE)
     if authors is None:
-        return ""
+        return Citation(key, year[1] if year else "")
     names = [_family(name) for name in re.split(r"\s+and\s+", " ".join(authors[1].split()))]
     shown = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
-    return f"{shown} ({year[1]})" if year else shown
+    return Citation(shown, year[1] if year else "")
 
 
 def _family(name: str) -> str:

@@ -6,6 +6,7 @@ Needs nbclient and a kernel, nothing of the instructors' package.
 from __future__ import annotations
 
 import re
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What the visible tests say of one exercise: passed, failed, or not written."""
+    """What there is to say of one exercise or written question: passed, failed, or not written."""
 
     exercise: str
     state: str
@@ -38,7 +39,7 @@ def validate(path: Path, *, timeout: int = 120) -> list[ValidationResult]:
     _refuse_changed(path, list(tests.values()))
     run(notebook, path, timeout)
     names = list(dict.fromkeys(VISIBLE.match(name)["exercise"] for name in tests))  # type: ignore[index]
-    return [_judge(name, notebook) for name in names]
+    return [*(_judge(name, notebook) for name in names), *_unanswered(notebook)]
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -74,7 +75,7 @@ def run(notebook: NotebookNode, path: Path, timeout: int) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="course-validate-") as folder:
             client.resources = {"metadata": {"path": folder}}
-            client.execute()
+            client.execute(stderr=subprocess.DEVNULL)  # a dying kernel's last words
     except CellTimeoutError:
         raise CourseError(
             f"a cell of {shown(path)} ran longer than {timeout} s; is there an endless loop?"
@@ -114,7 +115,30 @@ def _judge(name: str, notebook: NotebookNode) -> ValidationResult:
             return ValidationResult(name, "not written")
         if error is not None:
             return ValidationResult(name, "failed", _message(error))
+        if match and (warned := _warnings(cell)):
+            return ValidationResult(name, "failed", f"the test passes but a warning was printed: {warned}")
     return ValidationResult(name, "passed")
+
+
+def _unanswered(notebook: NotebookNode) -> list[ValidationResult]:
+    """The written questions that still hold what the notebook came with; a person judges the others."""
+    from nbgrader.utils import compute_checksum, is_grade, is_solution
+
+    return [
+        ValidationResult(cell.metadata.nbgrader.grade_id, "not written", "the written answer is missing")
+        for cell in notebook.cells
+        if is_grade(cell)
+        and is_solution(cell)
+        and cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
+    ]
+
+
+def _warnings(cell: NotebookNode) -> str:
+    """What a cell wrote to stderr, in a line; nbgrader's Validate counts it as a failure, so this does too."""
+    written = "".join(
+        o.text for o in cell.get("outputs", []) if o.output_type == "stream" and o.name == "stderr"
+    )
+    return next((line.strip() for line in written.splitlines() if "Warning" in line), written.strip()[:200])
 
 
 def _message(error: Any) -> str:

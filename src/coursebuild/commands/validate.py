@@ -27,9 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
         for line in result.message.splitlines():
             print(f"              {line}")
     passed = sum(result.state == "passed" for result in results)
-    print(f"{passed} of {len(results)} exercises pass their visible tests.")
     if passed < len(results):
+        print(f"{passed} of {len(results)} are done.")
         return 1
+    print(f"All {passed} exercises pass their visible tests.")
     print(
         "Hidden tests ask more when the notebook is graded: think of sizes of one, other shapes and other values."
     )
