@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from autograder import wire
+from autograder.watch import HELPER, Watch
 
 CallOut = Callable[[bytes], bytes]
 TEXT_LIMIT = 2000
@@ -24,13 +25,14 @@ FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 class Dispatcher:
     """Requests in, answers out. `around` is entered for every request (see `autograder.global_state`)."""
 
-    def __init__(self, namespace: dict[str, Any], around: Any = None, fresh: Callable[[], Any] | None = None):
+    def __init__(self, namespace: dict[str, Any], around: Any = None, watch: Watch | None = None) -> None:
         self.namespace = namespace
         self.helpers: dict[str, Any] = {}
         self.handles: dict[int, Any] = {}
         self.numbers = itertools.count(1)
         self.around = around or contextlib.nullcontext()
-        self.watching = fresh or contextlib.nullcontext
+        self.watch = watch
+        self.watching = watch.watching if watch else contextlib.nullcontext
         self.call_out: CallOut = _nobody
 
     def handle(self, message: bytes, call_out: CallOut) -> bytes:
@@ -42,6 +44,8 @@ class Dispatcher:
                 answer = self.answer(request)
             except BaseException as error:
                 answer = self.error(error)
+            if self.watch:
+                answer["calls"] = self.watch.take()
             return self.encoded(answer)
 
     def encoded(self, answer: dict[str, Any]) -> bytes:
@@ -85,7 +89,7 @@ class Dispatcher:
         """Run helper code of a test on a copy of the names, so that the student's own stay as they are."""
         scope = dict(self.namespace) | self.helpers
         known = dict(scope)
-        exec(compile(source, "<helper of a test>", "exec"), scope)
+        exec(compile(source, HELPER, "exec", dont_inherit=True), scope)
         self.helpers |= {name: value for name, value in scope.items() if known.get(name) is not value}
 
     def target(self, on: int | None, name: str | None) -> Any:

@@ -198,6 +198,8 @@ class _Stub:
     def meaning(self, answer: Any, generation: int) -> Any:
         if not isinstance(answer, dict):
             raise BadReply("an answer is no dictionary")
+        if "calls" in answer and hasattr(self.channel, "note_calls"):
+            self.channel.note_calls(answer["calls"])
         if "error" in answer:
             raise self.fault(answer["error"])
         if "handle" in answer:

@@ -19,7 +19,7 @@ import torch
 from autograder import wire_arrays as arrays
 from autograder.wire_arrays import MAX_ARRAY_BYTES, WireError
 
-__all__ = ["MAX_MESSAGE", "Handles", "Hooks", "WireError", "decode", "encode"]
+__all__ = ["MAX_MESSAGE", "Handles", "Hooks", "WireError", "decode", "encode", "peek"]
 
 MAX_HEADER = 4 << 20
 MAX_MESSAGE = MAX_HEADER + 2 * MAX_ARRAY_BYTES
@@ -218,6 +218,24 @@ def _text(text: str) -> str:
 
 def decode(message: bytes, hooks: Hooks | None = None) -> Any:
     """The value in a message; WireError for anything else, whatever the bytes are."""
+    tree, blobs = _parse(message)
+    return _Decoder(blobs, hooks).node(tree)
+
+
+def peek(message: bytes) -> dict[str, Any]:
+    """The plain entries of a message that is a dictionary: its texts and numbers, nothing that needs a blob."""
+    tree, _ = _parse(message)
+    if not isinstance(tree, list) or tree[:1] != ["d"]:
+        raise WireError("a message is no dictionary")
+    plain = {}
+    for pair in tree[1:65]:
+        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise WireError("a message is no dictionary")
+        plain[pair[0]] = pair[1] if isinstance(pair[1], str | int) else None
+    return plain
+
+
+def _parse(message: bytes) -> tuple[Any, list[memoryview]]:
     view = memoryview(message)
     if not PREFIX.size <= len(view) <= MAX_MESSAGE:
         raise WireError("a message has a wrong length")
@@ -236,7 +254,7 @@ def decode(message: bytes, hooks: Hooks | None = None) -> Any:
         tree = json.loads(bytes(view[start : start + tree_size]), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise WireError("the tree of a message is not JSON, or too deep") from None
-    return _Decoder(blobs, hooks).node(tree)
+    return tree, blobs
 
 
 def _no_constant(name: str) -> Any:
