@@ -79,10 +79,10 @@ def dotted(node: ast.AST, known: dict[str, str]) -> str | None:
     if isinstance(node, ast.Attribute):
         base = dotted(node.value, known)
         return f"{base}.{node.attr}" if base else None
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
-        if len(node.args) >= 2 and isinstance(node.args[1], ast.Constant):
-            base = dotted(node.args[0], known)
-            return f"{base}.{node.args[1].value}" if base else None
+    match node:
+        case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(attribute)), *_]):
+            base = dotted(owner, known)
+            return f"{base}.{attribute}" if base else None
     return None
 
 

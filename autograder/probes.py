@@ -22,12 +22,14 @@ ATTACKS = {
     "hidden tests' files": "open(HIDDEN).read(); got = True",
     "answers": "import coursebuild; got = True",
     "writing": "open(SECRET + '.mine', 'w').write('x'); got = True",
-    "writing packages": "import torch; open(torch.__file__ + '.mine', 'w'); got = True",
+    "writing packages": "import os, torch; p = torch.__file__ + '.mine'; open(p, 'w'); got = True; os.remove(p)",
     "processes": "import os\nif os.fork() == 0: os._exit(0)\ngot = True",
     "programs": "import os; os.posix_spawn('/bin/true', ['true'], {}); got = True",
     "signals": "import os; os.kill(JUDGE, 0); got = True",
     "memory of others": "open(f'/proc/{JUDGE}/mem', 'rb').read(1); got = True",
-    "debugging": "import ctypes, os; libc = ctypes.CDLL(None); got = libc.ptrace(16, os.getppid() or JUDGE, 0, 0) == 0",
+    "debugging": (
+        "import ctypes, os; got = ctypes.CDLL(None).process_vm_readv(os.getpid(), None, 0, None, 0, 0) == 0"
+    ),
     "namespaces": "import ctypes; got = ctypes.CDLL(None).unshare(0x10000000) == 0",
     "environment": "import os; got = 'COURSE_CANARY' in os.environ",
     "descriptors": "import os\nfor n in range(3, 100):\n    try: os.fstat(n); got = True\n    except OSError: pass",

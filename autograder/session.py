@@ -37,7 +37,7 @@ class Session:
         self.runner: Runner | None = None
         self.generation = self.number = 0
         self.cpu = 0.0
-        self.seconds: Counter[str] = Counter()
+        self.seconds = {"start": 0.0, "cells": 0.0}
         self.end_by = time.monotonic() + limits.total
 
     # -- the channel

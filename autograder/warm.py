@@ -82,6 +82,9 @@ class Runner:
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         self.pipe.close()
         select.select([self.handle], [], [], ANSWER_SECONDS)
+        if self.keeper.level == "none":  # no namespace whose end takes its children along
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         os.close(self.handle)
         self.status = -signal.SIGKILL
         answer, _ = self.keeper.control.ask({"reap": self.pid}, [])
@@ -95,8 +98,8 @@ class Runner:
 class Keeper:
     """The warm process of one chapter."""
 
-    def __init__(self, control: Control, home: Path, limits: Limits) -> None:
-        self.control, self.home, self.limits = control, home, limits
+    def __init__(self, control: Control, home: Path, limits: Limits, level: str) -> None:
+        self.control, self.home, self.limits, self.level = control, home, limits, level
 
     def runner(self) -> Runner:
         """A fresh process, fenced in."""
@@ -130,7 +133,8 @@ class Warm:
             "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
         }  # fmt: skip
         root = Path(__file__).resolve().parents[1]
-        code = f"import sys; sys.path.insert(0, {str(root)!r}); from autograder.zygote import main; main({theirs.fileno()})"
+        run = f"from autograder.zygote import main; main({theirs.fileno()})"
+        code = f"import sys; sys.path.insert(0, {str(root)!r}); {run}"
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-B", "-c", code], pass_fds=[theirs.fileno()], env=environment, cwd="/",
             stdin=subprocess.DEVNULL, start_new_session=True,
@@ -169,7 +173,7 @@ class Warm:
         finally:
             theirs.close()
         ours.settimeout(START_SECONDS)
-        keeper = Keeper(Control(ours), home, limits)
+        keeper = Keeper(Control(ours), home, limits, level)
         self.keepers.append(keeper)
         return keeper
 

@@ -176,7 +176,7 @@ class Keeper:
         paths = sandbox_root.leaves(paths, sandbox_root.ours_inside(paths))
         sandbox_linux.no_new_privileges()
         devices = ["/dev/zero", "/dev/urandom", "/dev/random"]
-        sandbox_landlock.restrict([*paths, package, *devices, "/dev/null"])
+        sandbox_landlock.restrict([*paths, package, *devices], ["/dev/null"])
         os.chdir(package)
 
     def answer(self, message: dict[str, Any], received: list[int]) -> Answer:
