@@ -75,15 +75,17 @@ class Dispatcher:
             return {"value": self.module(target, todo, request.get("values"))}
         args, kwargs = request["args"], request["kwargs"]
         if todo == "gradients":
-            with torch.enable_grad(), self.watching():
-                return {
-                    "value": gradients(target, args, kwargs, request["upstream"], request["on"] is not None)
-                }
-        with self.watching():
-            value = target(*args, **kwargs)
+            is_handle = request["on"] is not None
+            with torch.enable_grad():
+                return {"value": gradients(self.watched(target), args, kwargs, request["upstream"], is_handle)}
+        value = self.watched(target)(*args, **kwargs)
         if todo == "probe":
             return {"value": (value, args, kwargs)}
         return self.result(value)
+
+    def watched(self, target: Any) -> _Watched:
+        """The same function, with the watch on while it runs."""
+        return _Watched(target, self.watching)
 
     def define(self, source: str) -> None:
         """Run helper code of a test on a copy of the names, so that the student's own stay as they are."""
@@ -151,6 +153,17 @@ class Dispatcher:
         return found
 
 
+class _Watched:
+    """A function of the student's that is watched while it runs, and only then."""
+
+    def __init__(self, target: Any, watching: Callable[[], Any]) -> None:
+        self.target, self.watching = target, watching
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self.watching():
+            return self.target(*args, **kwargs)
+
+
 class Missing(NameError):
     """The student's code does not define what a test asks for."""
 
@@ -175,14 +188,14 @@ class _Hooks:
         return back
 
 
-def gradients(target: Any, args: Any, kwargs: Any, upstream: Any, is_handle: bool) -> tuple[Any, ...]:
+def gradients(target: _Watched, args: Any, kwargs: Any, upstream: Any, is_handle: bool) -> tuple[Any, ...]:
     """The value, the gradients of its floating-point arguments and, for a layer, of its parameters by name."""
     leaves = [leaf for leaf in _tensors((args, kwargs)) if leaf.dtype in FLOATING]
     for leaf in leaves:
         leaf.requires_grad_()
     value = target(*args, **kwargs)
-    layer = is_handle and isinstance(target, torch.nn.Module)
-    named = [(name, p) for name, p in target.named_parameters() if p.requires_grad] if layer else []
+    layer = target.target if is_handle and isinstance(target.target, torch.nn.Module) else None
+    named = [(name, p) for name, p in layer.named_parameters() if p.requires_grad] if layer else []
     total = _weighted_sum(value, upstream)
     wanted = leaves + [parameter for _, parameter in named]
     if total is None or not total.requires_grad or not wanted:

@@ -63,11 +63,10 @@ def split_heads(x, heads):
     return x.as_strided((batch, heads, length, dim), (length * width, dim, width, 1))
 """,
     ),
-    wrong(
+    right(
         "split_heads",
         "view_only",
-        caught_by="layout_in_memory_does_not_matter",
-        because="view refuses what is not contiguous",
+        because="cutting one axis in two is a view of any layout",
         body="""
 def split_heads(x, heads):
     batch, length, width = x.shape
@@ -594,7 +593,7 @@ def grouped_query_attention(q, k, v):
     wrong(
         "grouped_query_attention",
         "spread_along_the_batch",
-        caught_by="each_example_has_its_own_keys",
+        caught_by="neighbouring_heads_share_a_group",
         because="interleaves the wrong axis and folds the batch into the heads",
         body="""
 def grouped_query_attention(q, k, v):

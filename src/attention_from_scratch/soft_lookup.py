@@ -4,8 +4,6 @@
 vectors, and `softmax_jacobian` says how the weights move when the scores do. Nothing here needs torch.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
