@@ -77,7 +77,9 @@ class Dispatcher:
         if todo == "gradients":
             is_handle = request["on"] is not None
             with torch.enable_grad():
-                return {"value": gradients(self.watched(target), args, kwargs, request["upstream"], is_handle)}
+                return {
+                    "value": gradients(self.watched(target), args, kwargs, request["upstream"], is_handle)
+                }
         value = self.watched(target)(*args, **kwargs)
         if todo == "probe":
             return {"value": (value, args, kwargs)}

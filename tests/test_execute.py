@@ -171,7 +171,7 @@ def test_ctrl_c_stops_at_once_says_one_line_and_leaves_no_process(course: Paths)
     assert process.returncode == 130
     assert error == "Stopped; what was finished is kept.\n"
     wait_for(lambda: not alive(int(begun.read_text())), 10)
-    assert not session_members(process.pid)
+    wait_for(lambda: not session_members(process.pid), 10)
 
 
 def alive(process: int) -> bool:

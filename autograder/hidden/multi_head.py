@@ -165,7 +165,7 @@ def drawn_state(draw: Draw, layer: torch.nn.Module, scale: float = 1.0) -> dict[
     }
 
 
-def pair(student: Student, draw: Draw, width: int, heads: int):  # type: ignore[no-untyped-def]
+def pair(student: Student, draw: Draw, width: int, heads: int):
     """The student's layer and the reference layer with the same drawn weights."""
     ours = reference.MultiHeadAttention(width, heads)
     state = drawn_state(draw, ours)
@@ -423,7 +423,7 @@ def shared_heads_collect_their_gradients(student: Student, draw: Draw) -> None:
 self_attention = Exercise("SelfAttention", forbids=WHOLE_LAYERS)
 
 
-def repaired(student: Student, draw: Draw, width: int, heads: int):  # type: ignore[no-untyped-def]
+def repaired(student: Student, draw: Draw, width: int, heads: int):
     """The student's repaired layer and ours, with the same drawn weights."""
     ours = reference.SelfAttention(width, heads)
     state = drawn_state(draw, ours)

@@ -9,12 +9,17 @@ import numpy as np
 from attention_from_scratch import soft_lookup as reference
 from autograder.testing import Draw, Exercise, Question, Student, check, close, raises
 
-softmax = Exercise("softmax", forbids=["torch.softmax", "torch.nn.functional.softmax", "scipy.special.softmax"])
+softmax = Exercise(
+    "softmax", forbids=["torch.softmax", "torch.nn.functional.softmax", "scipy.special.softmax"]
+)
 attend_scalar = Exercise("attend_scalar")
 attend = Exercise(
-    "attend", forbids=["torch.nn.functional.scaled_dot_product_attention", "torch.softmax", "scipy.special.softmax"]
+    "attend",
+    forbids=["torch.nn.functional.scaled_dot_product_attention", "torch.softmax", "scipy.special.softmax"],
 )
-softmax_jacobian = Exercise("softmax_jacobian", forbids=["torch.autograd.functional.jacobian", "torch.func.jacrev"])
+softmax_jacobian = Exercise(
+    "softmax_jacobian", forbids=["torch.autograd.functional.jacobian", "torch.func.jacrev"]
+)
 
 
 # --- softmax ---------------------------------------------------------------------------------------------------
@@ -66,13 +71,18 @@ def scores_may_lie_far_apart(student: Student, draw: Draw) -> None:
     close(student.softmax(x), [float(index == winner) for index in range(count)])
 
 
-@softmax.test(points=1, says="the list of scores was changed; a function must leave what it is given as it is")
+@softmax.test(
+    points=1, says="the list of scores was changed; a function must leave what it is given as it is"
+)
 def scores_are_left_alone(student: Student, draw: Draw) -> None:
     x = draw.floats(draw.integer(3, 9))
     close(student.probe("softmax", list(x)).args[0], x, what="the list of scores after the call")
 
 
-@softmax.test(points=1, says="softmax of an empty list must raise ValueError: there is nothing to share the weight among")
+@softmax.test(
+    points=1,
+    says="softmax of an empty list must raise ValueError: there is nothing to share the weight among",
+)
 def no_scores_is_an_error(student: Student, draw: Draw) -> None:
     raises(ValueError, student.softmax, [])
 
@@ -84,7 +94,9 @@ def _entries(draw: Draw) -> tuple[list[float], list[float]]:
     """Keys about one apart in random order, and their values."""
     count = draw.integer(4, 11)
     keys = [float(key) for key in draw.rng().permutation(count)]
-    return [key + shift for key, shift in zip(keys, draw.floats(count, low=-0.2, high=0.2), strict=True)], draw.floats(count)
+    return [
+        key + shift for key, shift in zip(keys, draw.floats(count, low=-0.2, high=0.2), strict=True)
+    ], draw.floats(count)
 
 
 @attend_scalar.test(
@@ -128,7 +140,11 @@ def hot_lookup_returns_the_mean(student: Student, draw: Draw) -> None:
 def far_query_still_gets_an_answer(student: Student, draw: Draw) -> None:
     keys, values = _entries(draw)
     query = 1e3 * draw.choice([-1, 1])
-    close(student.attend_scalar(query, keys, values, 1.0), reference.attend_scalar(query, keys, values, 1.0), 1e-6)
+    close(
+        student.attend_scalar(query, keys, values, 1.0),
+        reference.attend_scalar(query, keys, values, 1.0),
+        1e-6,
+    )
 
 
 @attend_scalar.test(
@@ -150,7 +166,8 @@ def single_entry_gets_all_the_weight(student: Student, draw: Draw) -> None:
 
 
 @attend_scalar.test(
-    points=1, says="a temperature of zero or below must raise ValueError, and every positive one must be accepted"
+    points=1,
+    says="a temperature of zero or below must raise ValueError, and every positive one must be accepted",
 )
 def temperature_must_be_positive(student: Student, draw: Draw) -> None:
     keys, values = _entries(draw)
@@ -168,7 +185,9 @@ def keys_and_values_must_pair(student: Student, draw: Draw) -> None:
     raises(ValueError, student.attend_scalar, 1.0, keys, values[:-1], 1.0)
 
 
-@attend_scalar.test(points=1, says="the lists of keys or values were changed; a lookup must leave them as they are")
+@attend_scalar.test(
+    points=1, says="the lists of keys or values were changed; a lookup must leave them as they are"
+)
 def lists_are_left_alone(student: Student, draw: Draw) -> None:
     keys, values = _entries(draw)
     after = student.probe("attend_scalar", 1.5, list(keys), list(values), 1.0).args
@@ -240,7 +259,9 @@ def scores_of_any_size(student: Student, draw: Draw) -> None:
         close(student.attend(q, K, V), reference.attend(q, shifted, V), 1e-6)
 
 
-@attend.test(points=1, says="float32 came in and another dtype came out; the result must have the dtype of the inputs")
+@attend.test(
+    points=1, says="float32 came in and another dtype came out; the result must have the dtype of the inputs"
+)
 def dtype_stays_as_it_was(student: Student, draw: Draw) -> None:
     q, K, V = (array.astype(np.float32) for array in _vectors(draw))
     close(student.attend(q, K, V), reference.attend(q, K, V))
@@ -262,7 +283,8 @@ def _weights(draw: Draw) -> np.ndarray:
 
 
 @softmax_jacobian.test(
-    points=2, says="the matrix disagrees with what the softmax does when one score after the other is nudged a little"
+    points=2,
+    says="the matrix disagrees with what the softmax does when one score after the other is nudged a little",
 )
 def agrees_with_small_nudges(student: Student, draw: Draw) -> None:
     x = draw.floats(draw.integer(3, 9))
@@ -309,7 +331,9 @@ def p_is_taken_as_weights(student: Student, draw: Draw) -> None:
     close(student.softmax_jacobian(np.eye(n)[draw.integer(0, n - 1)]), np.zeros((n, n)))
 
 
-@softmax_jacobian.test(points=1, says="the result must be a square matrix, (n, n), also for a single weight, where it is [[0.]]")
+@softmax_jacobian.test(
+    points=1, says="the result must be a square matrix, (n, n), also for a single weight, where it is [[0.]]"
+)
 def shape_is_square(student: Student, draw: Draw) -> None:
     close(student.softmax_jacobian(np.array([1.0])), np.array([[0.0]]))
     p = _weights(draw)

@@ -1,0 +1,117 @@
+"""Submissions made from the solved chapter 02, with an attack in the cell of its last exercise or around it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from autograder.judge import Judge
+from autograder.report import SubmissionReport
+from coursebuild.chapter import load
+from coursebuild.compose import solution_notebook
+
+CHAPTER = "02_scaled_dot_product"
+TARGET = "attention_backward"
+# The other exercises are solved; the attacked one is worth nothing by itself.
+WRONG = "\n\ndef attention_backward(dO, Q, K, V):\n    raise RuntimeError('no idea')\n"
+VALUES = {"values_collect_what_they_gave", "agrees_with_small_nudges"}
+SEED = b"a seed of the tests" * 2
+
+Notebook = dict[str, Any]
+Edit = Callable[[Notebook], None]
+
+
+@functools.cache
+def _solved() -> str:
+    return json.dumps(solution_notebook(load(CHAPTER)))
+
+
+def solved() -> Notebook:
+    """The solved notebook, to be changed."""
+    return json.loads(_solved())
+
+
+def points() -> dict[str, float]:
+    """What each exercise is worth."""
+    return {exercise.name: exercise.points for exercise in load(CHAPTER).exercises}
+
+
+FULL = sum(points().values())
+WITHOUT = FULL - points()[TARGET]
+
+
+def cell(notebook: Notebook, grade_id: str) -> dict[str, Any]:
+    """The cell with a grade id."""
+    return next(c for c in notebook["cells"] if c["metadata"].get("nbgrader", {}).get("grade_id") == grade_id)
+
+
+def with_code(code: str) -> bytes:
+    """The solved notebook with the target's cell replaced."""
+    notebook = solved()
+    cell(notebook, TARGET)["source"] = code
+    return json.dumps(notebook).encode()
+
+
+def edited(edit: Edit, code: str | None = WRONG) -> bytes:
+    """The notebook changed by `edit`, by default with a wrong solution of the target."""
+    notebook = copy.deepcopy(solved())
+    if code is not None:
+        cell(notebook, TARGET)["source"] = code
+    edit(notebook)
+    return json.dumps(notebook).encode()
+
+
+def code_cell(source: str, **metadata: Any) -> dict[str, Any]:
+    """A cell that a student added."""
+    return {
+        "cell_type": "code",
+        "source": source,
+        "metadata": metadata,
+        "outputs": [],
+        "execution_count": None,
+    }
+
+
+def grade(judge: Judge, content: bytes) -> SubmissionReport:
+    """One verdict."""
+    return judge.grade(content, CHAPTER, seed=SEED)
+
+
+def flags(report: SubmissionReport) -> set[str]:
+    """The names of everything that was flagged."""
+    found = {flag.name for flag in report.flags}
+    return found | {flag.name for exercise in report.exercises for flag in exercise.flags}
+
+
+def told(report: SubmissionReport) -> str:
+    """Everything that a student may read in a report."""
+    tests = [test.message for exercise in report.exercises for test in exercise.tests]
+    return "\n".join([*tests, *(output.error for output in report.outputs)])
+
+
+def expect_no_values(judge: Judge, content: bytes, *names: str) -> SubmissionReport:
+    """The attack earns nothing for values; tests of shapes, dtypes and side effects may pass, as they should."""
+    report = grade(judge, content)
+    passed = {t.name for e in report.exercises if e.exercise == TARGET for t in e.tests if t.passed}
+    assert not passed & VALUES, passed
+    assert report.score < FULL - points()[TARGET] / 2
+    assert set(names) <= flags(report), report.flags
+    assert grade(judge, json.dumps(solved()).encode()).score == FULL, "the submission after it suffers"
+    return report
+
+
+def expect(
+    judge: Judge, content: bytes, score: float, *names: str, status: str = "graded"
+) -> SubmissionReport:
+    """The attack gets its honest value and its flags, and the next honest submission gets everything."""
+    report = grade(judge, content)
+    failed = [(t.name, t.detail) for e in report.exercises for t in e.tests if not t.passed]
+    assert (report.status, report.score) == (status, score), (failed, report.flags, report.outputs)
+    assert set(names) <= flags(report), report.flags
+    honest = grade(judge, json.dumps(solved()).encode())
+    assert honest.score == FULL, "the submission after it suffers"
+    assert not honest.flags, honest.flags
+    return report
