@@ -342,6 +342,12 @@ def _gradients(student: Student, *inputs: np.ndarray) -> Arrays:
     return got[0], got[1], got[2]
 
 
+def _not_zero(*gradients: np.ndarray) -> None:
+    """Gradients of zeros agree with each other whatever one compares, so ask first that there are some."""
+    for gradient in gradients:
+        check(bool(np.abs(gradient).max() > 0), "a gradient is zero everywhere")
+
+
 @attention_backward.test(
     points=1,
     says="the three results must be (dQ, dK, dV) in this order, each of the shape of what it is the gradient of, also when n, m, d and dv all differ",
@@ -368,6 +374,7 @@ def values_collect_what_they_gave(student: Student, draw: Draw) -> None:
 )
 def equal_values_leave_nothing_to_choose(student: Student, draw: Draw) -> None:
     dO, Q, K, V = _with_upstream(draw)
+    _not_zero(*_gradients(student, dO, Q, K, V))
     V = np.tile(V[:1], (len(K), 1))
     dQ, dK, _ = _gradients(student, dO, Q, K, V)
     close(dQ, np.zeros_like(Q), what="dQ for equal values")
@@ -382,6 +389,7 @@ def scale_goes_backward_too(student: Student, draw: Draw) -> None:
     dO, Q, K, V = _with_upstream(draw)
     d = Q.shape[1]
     dQ, dK, _ = _gradients(student, dO, Q, K, V)
+    _not_zero(dQ, dK)
     # Four times as wide, zeros in the new places, queries twice as long: the scores and weights are the same numbers,
     # so dS is the same too, and what is left to differ is 1/√(4d) for 1/√d and 2Q for Q.
     wide_q, wide_k = np.zeros((len(Q), 4 * d)), np.zeros((len(K), 4 * d))
@@ -416,6 +424,7 @@ def _loss(dO: np.ndarray, Q: np.ndarray, K: np.ndarray, V: np.ndarray) -> float:
 def gradients_follow_the_upstream(student: Student, draw: Draw) -> None:
     dO, Q, K, V = _with_upstream(draw)
     once, thrice = _gradients(student, dO, Q, K, V), _gradients(student, 3 * dO, Q, K, V)
+    _not_zero(*once)
     for name, got, expected in zip(("dQ", "dK", "dV"), thrice, once, strict=True):
         close(got, 3 * expected, what=f"{name} for three times dO")
 

@@ -286,4 +286,14 @@ def attention_backward(dO, Q, K, V):
     dS = A * (dO @ V.T - delta) / math.sqrt(K.shape[1])
     return np.einsum("nm,md->nd", dS, K), np.einsum("nm,nd->md", dS, Q), np.einsum("nm,nv->mv", A, dO)
 '''),
+    wrong(
+        "attention_backward",
+        "zeros",
+        caught_by="agrees_with_small_nudges",
+        because="returns zeros, which agree with every comparison between gradients",
+        body="""
+def attention_backward(dO, Q, K, V):
+    return 0 * Q, 0 * K, 0 * V
+""",
+    ),
 ]  # fmt: skip
