@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextlib
 import json
 import math
 
@@ -49,7 +50,7 @@ def test_plain_values_come_back(value: object) -> None:
 @pytest.mark.parametrize("name", TORCH_DTYPES)
 @pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])
 def test_tensors_of_every_dtype(name: str, shape: tuple[int, ...]) -> None:
-    tensor = (torch.rand(*shape, dtype=torch.float64) * 2).to(TORCH_DTYPES[name])
+    tensor = (torch.rand(shape, dtype=torch.float64) * 2).to(TORCH_DTYPES[name])
     back = wire.decode(wire.encode(tensor))
     assert back.dtype == tensor.dtype
     assert back.shape == tensor.shape
@@ -128,7 +129,8 @@ def test_depth_is_bounded() -> None:
 
 
 def test_handles_gradients_and_errors() -> None:
-    source = "import torch\nclass Layer(torch.nn.Linear):\n    pass\ndef square(x): return x * x\ndef bad(): raise KeyError('x')\n"
+    source = "import torch\nclass Layer(torch.nn.Linear):\n    pass\n"
+    source += "def square(x): return x * x\ndef bad(): raise KeyError('x')\n"
     names: dict[str, object] = {}
     exec(source, names)
     student = LocalStudent(names)
