@@ -56,7 +56,7 @@ def server(room: Classroom) -> Iterator[str]:
         _wait_for(f"{address}/api?token={TOKEN}")
         yield address
     finally:
-        process.terminate()
+        process.kill()  # its notebooks are copies in a temporary folder: nothing is lost
         process.wait(20)
 
 
