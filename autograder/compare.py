@@ -25,6 +25,12 @@ class Mismatch(AssertionError):
     """The student's result is wrong; the text is for the instructor."""
 
 
+class Premature(Mismatch):
+    """What a test asks about cannot be judged yet, because the result itself is wrong."""
+
+    for_student = "this test counts once the result itself is right: first mend what the other tests say"
+
+
 def check(condition: bool, detail: str) -> None:
     """Fail with a detail for the instructor unless the condition holds."""
     if not bool(condition):
@@ -40,6 +46,33 @@ def raises(error: type[Exception], call: Callable[..., Any], *args: Any, **kwarg
             raise Mismatch(f"raised {fault.kind}, expected {error.__name__}") from None
         return
     raise Mismatch(f"raised nothing, expected {error.__name__}")
+
+
+def presupposes(got: Any, expected: Any, tolerance: float | None = None) -> None:
+    """Ask for the right numbers in a test of something else: shapes, dtypes, errors, inputs left alone.
+
+    Without it an answer of nothing but zeros passes every such test. Call it last: a student whose numbers are wrong
+    reads that this test waits for them, and not the sentence of the test. The dtype is not compared; where it differs
+    from the expected one, the tolerance is that of the rounder of the two.
+    """
+    try:
+        _presupposed(got, expected, tolerance)
+    except Mismatch as mismatch:
+        raise Premature(str(mismatch)) from None
+
+
+def _presupposed(got: Any, expected: Any, tolerance: float | None) -> None:
+    if isinstance(expected, list | tuple):
+        check(isinstance(got, list | tuple) and len(got) == len(expected), "it is not as many results")
+        for one, other in zip(got, expected, strict=True):
+            _presupposed(one, other, tolerance)
+    elif isinstance(expected, np.ndarray | torch.Tensor) and isinstance(got, type(expected)):
+        one, other = torch.as_tensor(got), torch.as_tensor(expected)
+        if tolerance is None and one.dtype in TOLERANCE and other.dtype in TOLERANCE:
+            tolerance = max(TOLERANCE[one.dtype], TOLERANCE[other.dtype])
+        close(one.to(other.dtype), other, tolerance)
+    else:
+        close(got, expected, tolerance)
 
 
 def close(got: Any, expected: Any, tolerance: float | None = None, what: str = "the result") -> None:

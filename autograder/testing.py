@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from autograder.compare import TOLERANCE, Mismatch, check, close, raises
+from autograder.compare import TOLERANCE, Mismatch, Premature, check, close, presupposes, raises
 from autograder.draw import Draw
 from autograder.report import ExerciseResult, Flag, TestResult
 from autograder.student import Student, StudentFault
 
 __all__ = [
     "TOLERANCE", "Draw", "Exercise", "HiddenTest", "Mismatch", "Question", "Student", "check", "close",
-    "exercises_of", "load", "questions_of", "raises", "run_exercise",
+    "exercises_of", "load", "presupposes", "questions_of", "raises", "run_exercise",
 ]  # fmt: skip
 
 Body = Callable[[Student, Draw], None]
@@ -120,6 +120,8 @@ def run_test(
     except StudentFault as fault:
         message = f"{test.says} ({fault.for_student})"
         return TestResult(test.name, test.points, False, message, fault.for_instructor), None
+    except Premature as wait:
+        return TestResult(test.name, test.points, False, wait.for_student, str(wait)), None
     except AssertionError as mismatch:
         return TestResult(test.name, test.points, False, test.says, str(mismatch)), None
     except Exception as error:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from attention_from_scratch import multi_head as reference
-from autograder.testing import Draw, Exercise, Question, Student, check, close, raises
+from autograder.testing import Draw, Exercise, Question, Student, check, close, presupposes, raises
 
 WHOLE_LAYERS = [
     "torch.nn.MultiheadAttention",
@@ -45,12 +45,13 @@ def heads_are_slices_of_the_width(student: Student, draw: Draw) -> None:
 
 @split_heads.test(
     points=1,
-    says="a number of heads that does not divide the width must be refused with a ValueError; cutting off what does not fit, or padding, loses or invents numbers in silence",
+    says="a number of heads that does not divide the width must be refused with a ValueError, and one that does must not; cutting off what does not fit, or padding, loses or invents numbers in silence",
 )
 def heads_must_divide(student: Student, draw: Draw) -> None:
     heads, length = draw.choice([3, 5, 7]), draw.integer(1, 5)
     x = draw.normal(2, length, heads * draw.integer(2, 4) + draw.integer(1, heads - 1))
     raises(ValueError, student.split_heads, x, heads=heads)
+    student.split_heads(draw.normal(2, length, 2 * heads), heads=heads)
 
 
 @split_heads.test(
@@ -191,6 +192,9 @@ def four_square_projections(student: Student, draw: Draw) -> None:
     ours = reference.MultiHeadAttention(heads * dim, heads)
     expected = {name: tuple(value.shape) for name, value in ours.named_parameters()}
     check(got == expected, f"the parameters are {got}, expected {expected}")
+    theirs, ours = pair(student, draw, heads * dim, heads)
+    x, memory = float32(draw, 2, 3, heads * dim), float32(draw, 2, 5, heads * dim)
+    presupposes(theirs(x, memory), ours(x, memory))
 
 
 @multi_head_attention.test(
@@ -270,12 +274,15 @@ def examples_do_not_mix(student: Student, draw: Draw) -> None:
 
 @multi_head_attention.test(
     points=0.5,
-    says="a width that the heads do not divide must be refused with a ValueError when the layer is made, before any data arrives",
+    says="a width that the heads do not divide must be refused with a ValueError when the layer is made, before any data arrives, and a layer whose heads divide the width must work",
 )
 def layer_refuses_heads_that_do_not_divide(student: Student, draw: Draw) -> None:
     heads = draw.choice([2, 3, 5])
     width = heads * draw.integer(1, 4) + draw.integer(1, heads - 1)
     raises(ValueError, student.MultiHeadAttention, d_model=width, heads=heads)
+    theirs, ours = pair(student, draw, 2 * heads, heads)
+    x = float32(draw, 2, 3, 2 * heads)
+    presupposes(theirs(x, x), ours(x, x))
 
 
 @multi_head_attention.test(
@@ -318,12 +325,17 @@ def packed_state(draw: Draw, width: int) -> dict[str, Tensor]:
 )
 def has_the_names_and_shapes_of_our_layer(student: Student, draw: Draw) -> None:
     width = draw.integer(2, 9)
-    got = student.unpack_projections(packed_state(draw, width))
+    packed = packed_state(draw, width)
+    got = student.unpack_projections(packed)
     ours = reference.MultiHeadAttention(width, 1).state_dict()
     check(isinstance(got, dict), f"the result is a {type(got).__name__}")
     shapes = {name: tuple(value.shape) for name, value in got.items()}
     expected = {name: tuple(value.shape) for name, value in ours.items()}
     check(shapes == expected, f"the entries are {shapes}")
+    numbers, given = (
+        torch.cat([value.flatten() for value in values.values()]).sort().values for values in (got, packed)
+    )
+    presupposes(numbers, given)  # all the numbers are there, wherever they went
 
 
 @unpack_projections.test(
@@ -344,6 +356,7 @@ def the_packed_state_is_left_alone(student: Student, draw: Draw) -> None:
     before = {name: value.clone() for name, value in packed.items()}
     probe = student.probe("unpack_projections", packed)
     close(probe.args[0], before, tolerance=0.0, what="the packed state after the call")
+    presupposes(probe.value, reference.unpack_projections(before))
 
 
 grouped_query_attention = Exercise("grouped_query_attention", forbids=WHOLE_LAYERS)
@@ -390,6 +403,7 @@ def ends_are_multi_head_and_multi_query(student: Student, draw: Draw) -> None:
 def groups_must_divide(student: Student, draw: Draw) -> None:
     q, k, v = grouped(draw, draw.integer(2, 4), 2)
     raises(ValueError, student.grouped_query_attention, q[:, 1:], k, v)
+    student.grouped_query_attention(q, k, v)
 
 
 @grouped_query_attention.test(
@@ -439,9 +453,17 @@ def repaired(student: Student, draw: Draw, width: int, heads: int):
 )
 def runs_by_itself(student: Student, draw: Draw) -> None:
     batch, heads, length, dim = draw.primes(4)
-    theirs, _ = repaired(student, draw, heads * dim, heads)
-    out = theirs(float32(draw, batch, length, heads * dim))
+    theirs, ours = repaired(student, draw, heads * dim, heads)
+    x = float32(draw, batch, length, heads * dim)
+    out = theirs(x)
     check(tuple(out.shape) == (batch, length, heads * dim), f"the shape is {tuple(out.shape)}")
+    # with every query at zero the weights are equal, so this holds whatever the scale of the scores is
+    state = {name: value.clone() for name, value in ours.state_dict().items()}
+    for name in ("project.weight", "project.bias"):
+        state[name][: heads * dim] = 0
+    theirs.load_state_dict(state)
+    mean = ours.project(x)[..., 2 * heads * dim :].mean(dim=1, keepdim=True)
+    presupposes(theirs(x), ours.mix(mean).expand_as(x))
 
 
 @self_attention.test(
@@ -452,6 +474,9 @@ def refuses_what_does_not_divide(student: Student, draw: Draw) -> None:
     heads = draw.choice([2, 3, 5])
     raises(ValueError, student.SelfAttention, width=heads + 1, heads=heads)
     raises(ValueError, student.SelfAttention, width=heads * draw.integer(2, 4) + 1, heads=heads)
+    theirs, ours = repaired(student, draw, 2 * heads, heads)
+    x = float32(draw, 2, 3, 2 * heads)
+    presupposes(theirs(x), ours(x))
 
 
 @self_attention.test(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from attention_from_scratch import scaled_dot_product as reference
-from autograder.testing import Draw, Exercise, Question, Student, check, close
+from autograder.testing import Draw, Exercise, Question, Student, check, close, presupposes
 
 READY_MADE = [
     "torch.nn.functional.scaled_dot_product_attention",
@@ -48,6 +48,7 @@ def variance_follows_the_width(student: Student, draw: Draw) -> None:
     for d in (1, draw.integer(2, 9), draw.integer(20, 40)):
         got = _measure(student, d, TRIALS, draw.rng())
         close(got, float(d), tolerance=7 * _noise(d, TRIALS), what=f"the variance for d = {d}")
+        check(got != d, f"d = {d} came back exactly, which no measurement gives")
 
 
 @score_variance.test(
@@ -66,8 +67,10 @@ def estimate_is_measured(student: Student, draw: Draw) -> None:
 )
 def same_seed_same_estimate(student: Student, draw: Draw) -> None:
     seed, d = draw.integer(0, 2**31 - 1), draw.integer(2, 9)
-    first, second = (_measure(student, d, 300, np.random.default_rng(seed)) for _ in range(2))
+    first, second = (_measure(student, d, TRIALS, np.random.default_rng(seed)) for _ in range(2))
     check(first == second, f"seed {seed} gave {first} and then {second}")
+    check(first != d, f"d = {d} came back exactly, which no measurement gives")
+    presupposes(first, float(d), tolerance=7 * _noise(d, TRIALS))
 
 
 @score_variance.test(
@@ -105,7 +108,8 @@ def _table(student: Student, Q: np.ndarray, K: np.ndarray) -> np.ndarray:
 def one_row_a_query_one_column_a_key(student: Student, draw: Draw) -> None:
     prime = draw.primes(1)[0]
     for n, m, d in ((*draw.primes(3),), (1, prime, prime + 1), (prime, 1, prime + 2), (1, 1, 1)):
-        _table(student, draw.array(n, d), draw.array(m, d))
+        Q, K = draw.array(n, d), draw.array(m, d)
+        presupposes(_direction(_table(student, Q, K)), _direction(Q @ K.T))
 
 
 @scores.test(
@@ -126,7 +130,8 @@ def one_key_fills_one_column(student: Student, draw: Draw) -> None:
 
 
 def _direction(x: np.ndarray) -> np.ndarray:
-    return x / np.linalg.norm(x)
+    """The numbers without their common size: what a wrong scale leaves right."""
+    return x / max(float(np.linalg.norm(x)), 1e-300)
 
 
 @scores.test(
@@ -135,7 +140,9 @@ def _direction(x: np.ndarray) -> np.ndarray:
 )
 def scores_are_scaled(student: Student, draw: Draw) -> None:
     Q, K = draw.array(3, 64), draw.array(5, 64)
-    check(not np.allclose(_table(student, Q, K), Q @ K.T), "the dot products came back unscaled")
+    got = _table(student, Q, K)
+    check(not np.allclose(got, Q @ K.T), "the dot products came back unscaled")
+    presupposes(_direction(got), _direction(Q @ K.T))
 
 
 @scores.test(
@@ -155,8 +162,10 @@ def scale_is_the_root_of_the_width(student: Student, draw: Draw) -> None:
 )
 def dtype_stays_as_it_was(student: Student, draw: Draw) -> None:
     Q, K = (array.astype(np.float32) for array in _queries_and_keys(draw))
-    dtype = getattr(student.scores(Q, K), "dtype", None)
+    got = student.scores(Q, K)
+    dtype = getattr(got, "dtype", None)
     check(dtype == np.float32, f"float32 came in, {dtype} came out")
+    presupposes(_direction(got), _direction(Q @ K.T))
 
 
 @scores.test(
@@ -171,6 +180,7 @@ def inputs_are_left_alone(student: Student, draw: Draw) -> None:
     close(probe.args[1], K, tolerance=0.0, what="K after the call")
     in_rows = _table(student, np.ascontiguousarray(Q), np.ascontiguousarray(K))
     close(probe.value, in_rows, what="the scores of the same numbers in another layout")
+    presupposes(_direction(in_rows), _direction(Q @ K.T))
 
 
 # --- scaled_dot_product_attention ------------------------------------------------------------------------------
@@ -206,7 +216,8 @@ def returns_out_and_weights(student: Student, draw: Draw) -> None:
     prime = draw.primes(1)[0]
     sizes = ((*draw.primes(4),), (1, prime, prime + 1, prime + 2), (prime, 1, 1, prime + 1), (1, 1, 1, 1))
     for n, m, d, dv in sizes:
-        _attention(student, draw.array(n, d), draw.array(m, d), draw.array(m, dv))
+        Q, K, V = draw.array(n, d), draw.array(m, d), draw.array(m, dv)
+        presupposes(_attention(student, Q, K, V), reference.scaled_dot_product_attention(Q, K, V))
 
 
 @scaled_dot_product_attention.test(
@@ -231,6 +242,7 @@ def queries_do_not_mix(student: Student, draw: Draw) -> None:
     alone = _attention(student, Q[i : i + 1], K, V)
     close(alone[0], out[i : i + 1], what="the output of one query asked alone")
     close(alone[1], weights[i : i + 1], what="the weights of one query asked alone")
+    presupposes((out, weights), reference.scaled_dot_product_attention(Q, K, V))
 
 
 @scaled_dot_product_attention.test(
@@ -261,6 +273,7 @@ def out_blends_the_values(student: Student, draw: Draw) -> None:
         Q, K, V = _inputs(draw)
         out, weights = _attention(student, Q, K, V)
         close(out, weights @ V, what="out, compared with the student's own weights @ V")
+        check(bool(np.ptp(weights) > 0), "every query gives every key the same weight")
 
 
 @scaled_dot_product_attention.test(
@@ -284,8 +297,15 @@ def large_scores_do_not_overflow(student: Student, draw: Draw) -> None:
     plain_q, plain_k = Q.copy(), K.copy()
     plain_q[:, 0] = plain_k[:, 0] = 0.0
     expected = _attention(student, plain_q, plain_k, V)
+    _differs_by_query(expected)
     # adding 10⁶ rounds each score at 10⁶ · 1.1e-16, about 1e-10: a thousand times that is allowed
     close(_attention(student, Q, K, V), expected, tolerance=1e-7)
+
+
+def _differs_by_query(results: tuple[np.ndarray, np.ndarray]) -> None:
+    """Results that are the same whatever is asked agree with each other; ask first that the queries matter."""
+    for result in results:
+        check(bool(np.ptp(result, axis=0).max() > 0), "every query gets the same answer")
 
 
 @scaled_dot_product_attention.test(
@@ -299,6 +319,7 @@ def each_row_has_its_own_maximum(student: Student, draw: Draw) -> None:
         1.0 + np.abs(K[0]),
     )  # query 0 scores key 0 with thousands: exp of the rest vanishes beside it
     together, without = _attention(student, Q, K, V), _attention(student, Q[1:], K, V)
+    _differs_by_query(together)
     close(together[0][1:], without[0], what="the outputs of the other queries")
     close(together[1][1:], without[1], what="the weights of the other queries")
 
@@ -309,8 +330,10 @@ def each_row_has_its_own_maximum(student: Student, draw: Draw) -> None:
 )
 def results_have_the_dtype_of_the_inputs(student: Student, draw: Draw) -> None:
     Q, K, V = (array.astype(np.float32) for array in _inputs(draw))
-    dtypes = [str(part.dtype) for part in _attention(student, Q, K, V)]
+    got = _attention(student, Q, K, V)
+    dtypes = [str(part.dtype) for part in got]
     check(dtypes == ["float32", "float32"], f"float32 came in, {dtypes} came out")
+    presupposes(got, reference.scaled_dot_product_attention(Q, K, V))
 
 
 @scaled_dot_product_attention.test(
@@ -318,9 +341,10 @@ def results_have_the_dtype_of_the_inputs(student: Student, draw: Draw) -> None:
 )
 def arrays_are_left_alone(student: Student, draw: Draw) -> None:
     Q, K, V = _inputs(draw)
-    after = student.probe("scaled_dot_product_attention", Q.copy(), K.copy(), V.copy()).args
-    for name, got, expected in zip("QKV", after, (Q, K, V), strict=True):
+    probe = student.probe("scaled_dot_product_attention", Q.copy(), K.copy(), V.copy())
+    for name, got, expected in zip("QKV", probe.args, (Q, K, V), strict=True):
         close(got, expected, tolerance=0.0, what=f"{name} after the call")
+    presupposes(probe.value, reference.scaled_dot_product_attention(Q, K, V))
 
 
 # --- attention_backward ----------------------------------------------------------------------------------------
@@ -356,7 +380,7 @@ def gradients_have_the_shapes_of_their_inputs(student: Student, draw: Draw) -> N
     prime = draw.primes(1)[0]
     for n, m, d, dv in ((*draw.primes(4),), (1, prime, prime + 1, prime + 2), (prime, 1, 1, 1)):
         dO, Q, K, V = draw.array(n, dv), draw.array(n, d), draw.array(m, d), draw.array(m, dv)
-        _gradients(student, dO, Q, K, V)
+        presupposes(_gradients(student, dO, Q, K, V), reference.attention_backward(dO, Q, K, V))
 
 
 @attention_backward.test(
@@ -436,8 +460,11 @@ def gradients_follow_the_upstream(student: Student, draw: Draw) -> None:
 def saturated_rows_have_finite_gradients(student: Student, draw: Draw) -> None:
     dO, Q, K, V = _with_upstream(draw)
     Q = 1e5 * Q
-    for name, gradient in zip(("dQ", "dK", "dV"), _gradients(student, dO, Q, K, V), strict=True):
+    found = _gradients(student, dO, Q, K, V)
+    for name, gradient in zip(("dQ", "dK", "dV"), found, strict=True):
         check(bool(np.isfinite(gradient).all()), f"{name} holds NaN or infinity")
+    # of an argmax the values still get their share of dO, and nothing else gets anything
+    presupposes(found[2], reference.attention_backward(dO, Q, K, V)[2])
 
 
 @attention_backward.test(
@@ -446,8 +473,10 @@ def saturated_rows_have_finite_gradients(student: Student, draw: Draw) -> None:
 )
 def gradients_have_the_dtype_of_the_inputs(student: Student, draw: Draw) -> None:
     dO, Q, K, V = (array.astype(np.float32) for array in _with_upstream(draw))
-    dtypes = [str(gradient.dtype) for gradient in _gradients(student, dO, Q, K, V)]
+    found = _gradients(student, dO, Q, K, V)
+    dtypes = [str(getattr(gradient, "dtype", None)) for gradient in found]
     check(dtypes == ["float32"] * 3, f"float32 came in, {dtypes} came out")
+    presupposes(found, reference.attention_backward(dO, Q, K, V), tolerance=1e-3)
 
 
 @attention_backward.test(
@@ -455,9 +484,10 @@ def gradients_have_the_dtype_of_the_inputs(student: Student, draw: Draw) -> None
 )
 def upstream_and_inputs_are_left_alone(student: Student, draw: Draw) -> None:
     inputs = _with_upstream(draw)
-    after = student.probe("attention_backward", *(array.copy() for array in inputs)).args
-    for name, got, expected in zip(("dO", "Q", "K", "V"), after, inputs, strict=True):
+    probe = student.probe("attention_backward", *(array.copy() for array in inputs))
+    for name, got, expected in zip(("dO", "Q", "K", "V"), probe.args, inputs, strict=True):
         close(got, expected, tolerance=0.0, what=f"{name} after the call")
+    presupposes(probe.value, reference.attention_backward(*inputs))
 
 
 QUESTIONS = [

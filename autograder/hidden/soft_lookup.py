@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from attention_from_scratch import soft_lookup as reference
-from autograder.testing import Draw, Exercise, Question, Student, check, close, raises
+from autograder.testing import Draw, Exercise, Question, Student, check, close, presupposes, raises
 
 softmax = Exercise(
     "softmax", forbids=["torch.softmax", "torch.nn.functional.softmax", "scipy.special.softmax"]
@@ -76,15 +76,18 @@ def scores_may_lie_far_apart(student: Student, draw: Draw) -> None:
 )
 def scores_are_left_alone(student: Student, draw: Draw) -> None:
     x = draw.floats(draw.integer(3, 9))
-    close(student.probe("softmax", list(x)).args[0], x, what="the list of scores after the call")
+    probe = student.probe("softmax", list(x))
+    close(probe.args[0], x, what="the list of scores after the call")
+    presupposes(probe.value, reference.softmax(x))
 
 
 @softmax.test(
     points=1,
-    says="softmax of an empty list must raise ValueError: there is nothing to share the weight among",
+    says="softmax of an empty list must raise ValueError, because there is nothing to share the weight among, and a list of one score must not",
 )
 def no_scores_is_an_error(student: Student, draw: Draw) -> None:
     raises(ValueError, student.softmax, [])
+    student.softmax(draw.floats(1))
 
 
 # --- attend_scalar ---------------------------------------------------------------------------------------------
@@ -173,16 +176,18 @@ def temperature_must_be_positive(student: Student, draw: Draw) -> None:
     keys, values = _entries(draw)
     for temperature in (0.0, -draw.integer(1, 9)):
         raises(ValueError, student.attend_scalar, 1.0, keys, values, float(temperature))
+    student.attend_scalar(1.0, keys, values, 1e-12)
 
 
 @attend_scalar.test(
     points=1,
-    says="keys and values that differ in number must raise ValueError; cutting the longer list off hides a mistake of the caller",
+    says="keys and values that differ in number must raise ValueError, and those that pair must not; cutting the longer list off hides a mistake of the caller",
 )
 def keys_and_values_must_pair(student: Student, draw: Draw) -> None:
     keys, values = _entries(draw)
     raises(ValueError, student.attend_scalar, 1.0, keys[:-1], values, 1.0)
     raises(ValueError, student.attend_scalar, 1.0, keys, values[:-1], 1.0)
+    student.attend_scalar(1.0, keys, values, 1.0)
 
 
 @attend_scalar.test(
@@ -190,9 +195,10 @@ def keys_and_values_must_pair(student: Student, draw: Draw) -> None:
 )
 def lists_are_left_alone(student: Student, draw: Draw) -> None:
     keys, values = _entries(draw)
-    after = student.probe("attend_scalar", 1.5, list(keys), list(values), 1.0).args
-    close(after[1], keys, what="the keys after the call")
-    close(after[2], values, what="the values after the call")
+    probe = student.probe("attend_scalar", 1.5, list(keys), list(values), 1.0)
+    close(probe.args[1], keys, what="the keys after the call")
+    close(probe.args[2], values, what="the values after the call")
+    presupposes(probe.value, reference.attend_scalar(1.5, keys, values, 1.0))
 
 
 # --- attend ----------------------------------------------------------------------------------------------------
@@ -230,9 +236,11 @@ def scale_comes_from_the_key_width(student: Student, draw: Draw) -> None:
 def result_has_the_width_of_a_value(student: Student, draw: Draw) -> None:
     prime = draw.primes(1)[0]
     for d, n, dv in ((prime, 1, prime + 1), (1, prime, prime + 2), (prime, prime + 3, 1), (1, 1, 1)):
-        result = student.attend(draw.array(d), draw.array(n, d), draw.array(n, dv))
+        q, K, V = draw.array(d), draw.array(n, d), draw.array(n, dv)
+        result = student.attend(q, K, V)
         check(isinstance(result, np.ndarray), f"the result is a {type(result).__name__}, not a NumPy array")
         check(result.shape == (dv,), f"d={d}, n={n}, dv={dv}: got shape {result.shape}, expected ({dv},)")
+        presupposes(result, reference.attend(q, K, V))
 
 
 @attend.test(
@@ -270,9 +278,10 @@ def dtype_stays_as_it_was(student: Student, draw: Draw) -> None:
 @attend.test(points=1, says="q, K or V was changed by the lookup; work on a new array, not in place")
 def arrays_are_left_alone(student: Student, draw: Draw) -> None:
     q, K, V = _vectors(draw)
-    after = student.probe("attend", q.copy(), K.copy(), V.copy()).args
-    for name, got, expected in zip("qKV", after, (q, K, V), strict=True):
+    probe = student.probe("attend", q.copy(), K.copy(), V.copy())
+    for name, got, expected in zip("qKV", probe.args, (q, K, V), strict=True):
         close(got, expected, what=f"{name} after the call")
+    presupposes(probe.value, reference.attend(q, K, V))
 
 
 # --- softmax_jacobian ------------------------------------------------------------------------------------------
@@ -320,6 +329,7 @@ def gains_and_losses_cancel(student: Student, draw: Draw) -> None:
     p = _weights(draw)
     got = student.softmax_jacobian(p)
     close(np.asarray(got).sum(axis=0), np.zeros(len(p)), what="the sums of the columns")
+    check(bool(np.abs(got).max() > 0), "every entry is zero: no weight moves at all")
 
 
 @softmax_jacobian.test(
@@ -329,6 +339,8 @@ def gains_and_losses_cancel(student: Student, draw: Draw) -> None:
 def p_is_taken_as_weights(student: Student, draw: Draw) -> None:
     n = draw.integer(2, 9)
     close(student.softmax_jacobian(np.eye(n)[draw.integer(0, n - 1)]), np.zeros((n, n)))
+    p = _weights(draw)
+    presupposes(student.softmax_jacobian(p), reference.softmax_jacobian(p))
 
 
 @softmax_jacobian.test(
@@ -343,7 +355,9 @@ def shape_is_square(student: Student, draw: Draw) -> None:
 @softmax_jacobian.test(points=1, says="the vector of weights was changed; build the matrix in new memory")
 def weights_are_left_alone(student: Student, draw: Draw) -> None:
     p = _weights(draw)
-    close(student.probe("softmax_jacobian", p.copy()).args[0], p, what="p after the call")
+    probe = student.probe("softmax_jacobian", p.copy())
+    close(probe.args[0], p, what="p after the call")
+    presupposes(probe.value, reference.softmax_jacobian(p))
 
 
 QUESTIONS = [
