@@ -106,7 +106,7 @@ def test_nothing_is_made_again_when_nothing_has_changed(course: Paths, built: Pa
 @pytest.mark.parametrize("mark", ["### BEGIN SOLUTION", "### BEGIN HIDDEN TESTS"])
 def test_a_solution_never_reaches_readers(course: Paths, built: Path, mark: str) -> None:
     before = (built / f"chapters/{FIRST}.html").read_bytes()
-    with pytest.raises(CourseError, match="nothing was written"):
+    with pytest.raises(CourseError, match="Nothing was written"):
         build_html([page(code=f"def add():\n    {mark}\n    return 2")], paths=course)
     assert (built / f"chapters/{FIRST}.html").read_bytes() == before
 
@@ -133,3 +133,67 @@ def test_the_instructors_edition_says_so_on_every_page(course: Paths) -> None:
     assert "html-instructor" in str(home)
     for name in ("index", f"chapters/{FIRST}", "glossary"):
         assert "Do not hand it to students" in (home.parent / f"{name}.html").read_text(), name
+
+
+def with_solution(course: Paths) -> str:
+    """Give the course a library with one solution and a hidden test; returns the line that must stay secret."""
+    course.library.mkdir(parents=True, exist_ok=True)
+    course.hidden.mkdir(parents=True, exist_ok=True)
+    (course.library / "first.py").write_text(
+        "def add_two(a, b):\n    ### BEGIN SOLUTION\n    total = sum([a, b], start=0)\n    return total\n"
+        "    ### END SOLUTION\n"
+    )
+    (course.hidden / "first.py").write_text(
+        "def adds(student, draw):\n    draw.secret_number_of_this_test(7)\n"
+    )
+    return "total = sum([a, b], start=0)"
+
+
+@pytest.mark.parametrize("disguise", ["    {}", "\t{}  # a comment", "<b>{}</b>", "\x1b[38;5;28m{}\x1b[39m"])
+def test_a_line_of_a_solution_is_found_in_a_cell_or_an_output(course: Paths, disguise: str) -> None:
+    planted = with_solution(course)
+    secret = page()
+    notebook = nbformat.reads(secret.notebook, as_version=4)
+    notebook.cells[1].outputs = [
+        nbformat.v4.new_output(
+            "error", ename="E", evalue="", traceback=["---> 3 " + disguise.format(planted)]
+        )
+    ]
+    leaking = Page(FIRST, nbformat.writes(notebook), secret.download, secret.head)
+    with pytest.raises(CourseError, match=r"shows readers line 3 of attention_from_scratch/first\.py"):
+        build_html([leaking], paths=course)
+    with pytest.raises(CourseError, match=r"shows readers line 3"):
+        build_html([page(code=disguise.format(planted))], paths=course)
+
+
+def test_a_leak_that_the_page_making_adds_is_removed(
+    course: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = with_solution(course)
+
+    def leaking(stage: Path, target: Path, doctrees: Path) -> None:
+        html = "".join(f"<span>{word}</span> " for word in planted.split(" "))
+        (target / "index.html").write_text(f"<pre>{html}</pre>")
+        (target / "search.html").write_text("<p>draw.<em>secret_number_of_this_test</em>(7)</p>")
+        (target / "howto.html").write_text("<p>Nothing but total = sum(a).</p>")
+
+    monkeypatch.setattr("coursebuild.book._run_sphinx", leaking)
+    with pytest.raises(CourseError, match=r"line 2 of hidden/first\.py") as raised:
+        build_html([page()], paths=course, output=tmp_path / "html")
+    assert "line 3 of attention_from_scratch/first.py" in str(raised.value)
+    left = {path.name for path in (tmp_path / "html").rglob("*.html")}
+    assert left == {"howto.html"}
+
+
+def test_a_line_that_the_authors_show_is_no_leak(
+    course: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coursebuild.book._run_sphinx", lambda stage, target, doctrees: None)
+    planted = with_solution(course)
+    chapter = course.chapters / f"{FIRST}.md"
+    before = chapter.read_text()
+    chapter.write_text(before + f"\nCould it be `{planted}`?\n")
+    try:
+        build_html([page(code=planted)], paths=course, output=tmp_path / "html")
+    finally:
+        chapter.write_text(before)

@@ -18,12 +18,12 @@ from typing import Any
 
 from coursebuild.book_config import write_settings
 from coursebuild.errors import CourseError, shown
+from coursebuild.leaks import Secret, leaks, leaks_in_folder, secrets, text_of_notebook
 from coursebuild.mathjax import copy_mathjax
 from coursebuild.paths import REPOSITORY, Paths
 
 STAMP = ".course-build"
 _AUTHORED = ("*.md", "*.bib", "_static/*")
-_FORBIDDEN = ("BEGIN SOLUTION", "BEGIN HIDDEN TESTS")
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,13 @@ def build_html(
     """Make the book of these chapters in `output` and return its first page."""
     edition = "instructor" if solutions else "reader"
     target = output or paths.build / ("html-instructor" if solutions else "html")
+    hidden = [] if solutions else secrets(paths)
     if not solutions:
-        _refuse_leaks(pages)
+        _refuse_leaks(pages, hidden)
     _refuse_foreign(target)
-    stage = paths.build / "stage" / edition
+    # two builds into two folders may run at once, so each folder has a stage of its own
+    room = edition if output is None else f"{edition}-{_short(str(target.resolve()))}"
+    stage = paths.build / "stage" / room
     _lay(stage, paths, pages)
     write_settings(stage, paths, {page.name: page.head for page in pages}, solutions=solutions)
     digest = _digest(stage, pages)
@@ -81,12 +84,14 @@ def build_html(
     target.mkdir(parents=True, exist_ok=True)
     stamp.write_text("being built")
     say(f"Making the HTML of {len(pages)} chapters …")
-    _run_sphinx(stage, target, paths.build / "doctrees" / edition)
+    _run_sphinx(stage, target, paths.build / "doctrees" / room)
     for path in (target / "chapters").glob("*.html"):
         if path.stem not in {page.name for page in pages}:
             path.unlink()  # of an earlier build with other chapters
     copy_mathjax(target / "_static" / "mathjax")
     _write_all(target / "notebooks", {f"{page.name}.ipynb": page.download.encode() for page in pages})
+    if not solutions:
+        _remove_leaks(target, hidden)
     stamp.write_text(digest)
     say(f"The book is ready: {shown(target / 'index.html')}")
     return target / "index.html"
@@ -119,7 +124,12 @@ def _write_all(folder: Path, files: dict[str, bytes]) -> None:
 def _digest(stage: Path, pages: Sequence[Page]) -> str:
     """Of everything that the HTML depends on: the staged files, the downloads and the code that makes pages."""
     sources = Path(__file__).parent
-    code = [*sources.glob("*book*.py"), *sources.glob("sphinx_*.py"), sources / "mathjax.py"]
+    code = [
+        *sources.glob("*book*.py"),
+        *sources.glob("sphinx_*.py"),
+        sources / "mathjax.py",
+        sources / "leaks.py",
+    ]
     figures = [
         path for path in (sources.parent / "attention_from_scratch/figures").iterdir() if path.is_file()
     ]
@@ -144,13 +154,28 @@ def _run_sphinx(stage: Path, target: Path, doctrees: Path) -> None:
         raise CourseError("the book was not made; Sphinx says:\n" + "\n".join(words[-40:]))
 
 
-def _refuse_leaks(pages: Sequence[Page]) -> None:
-    for page in pages:
-        for mark in _FORBIDDEN:
-            if mark in page.notebook or mark in page.download:
-                raise CourseError(
-                    f"chapter {page.name} would show readers a {mark!r} region; nothing was written"
-                )
+def _refuse_leaks(pages: Sequence[Page], hidden: list[Secret]) -> None:
+    found = [
+        f"chapter {page.name} {said}"
+        for page in pages
+        for said in leaks("\n".join(map(text_of_notebook, (page.notebook, page.download))), hidden)
+    ]
+    if found:
+        raise CourseError("\n".join(found) + "\nNothing was written; take that out of the chapter")
+
+
+def _remove_leaks(target: Path, hidden: list[Secret]) -> None:
+    """The last look, at the very files that readers get; one that leaks does not stay."""
+    found = leaks_in_folder(target, hidden)
+    for path in found:
+        path.unlink()
+    if found:
+        said = [f"{shown(path)} {what}" for path, sentences in found.items() for what in sentences]
+        raise CourseError("\n".join(said) + "\nThese files were removed; the book is not complete")
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _refuse_foreign(target: Path) -> None:
