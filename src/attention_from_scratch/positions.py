@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Float64, Int, Shaped
+from jaxtyping import Bool, Float, Float64, Int, Shaped
 from torch import Tensor, nn
 
-from attention_from_scratch.multi_head import attention
+from attention_from_scratch.masks import masked_attention, masked_softmax
 
 
 def permutation_gap(model: Callable[[Tensor], Tensor], x: Shaped[Tensor, "batch length *features"]) -> float:
@@ -139,13 +139,16 @@ def rotary_attention(
     v: Float[Tensor, "*leading keys value_dim"],
     query_positions: Int[Tensor, " queries"],
     key_positions: Int[Tensor, " keys"],
+    mask: Bool[Tensor, "*mask"] | None,
 ) -> Float[Tensor, "*leading queries value_dim"]:
     """Scaled dot-product attention whose scores know the distance between query and key, by rotation.
+
+    Where `mask` is False a query does not look; None hides nothing.
 
     Source: Su et al. 2021, section 3.2.
     """
     ### BEGIN SOLUTION
-    return attention(rope(q, query_positions), rope(k, key_positions), v)
+    return masked_attention(rope(q, query_positions), rope(k, key_positions), v, mask)
     ### END SOLUTION
 
 
@@ -175,8 +178,9 @@ def biased_attention(
     q: Float[Tensor, "*leading queries dim"],
     k: Float[Tensor, "*leading keys dim"],
     v: Float[Tensor, "*leading keys value_dim"],
-    bias: Float[Tensor, "*broadcast queries keys"],
+    bias: Float[Tensor, "*bias"],
+    mask: Bool[Tensor, "*mask"] | None,
 ) -> Float[Tensor, "*leading queries value_dim"]:
-    """Scaled dot-product attention with `bias` added to the scaled scores; −∞ there hides a key."""
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (*leading, queries, keys)
-    return torch.softmax(scores + bias, dim=-1) @ v
+    """Scaled dot-product attention with `bias` added to the scaled scores, before the mask and the softmax."""
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]) + bias  # (*leading, queries, keys)
+    return masked_softmax(scores, mask) @ v
