@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,6 +218,7 @@ class _Run:
             and self._there(student)
         ):
             return
+        began = time.monotonic()
         top = self.writer.max_scores()
         if any(e.max_score != top.get(f"{e.exercise}-hidden", e.max_score) for e in report.exercises):
             self.writer.set_max_scores({e.exercise: e.max_score for e in report.exercises})
@@ -229,7 +231,8 @@ class _Run:
         person = ByHandOf(self.writer.by_hand(student), self.writer.penalty(student))
         page = feedback_page(self.chapter, student, report, cells, person)
         write_atomic(self.room.feedback(student, self.name), page)
-        self.journal.mark_written(student, self.keys[student], content, self._state(student, submission))
+        state = self._state(student, submission)
+        self.journal.mark_written(student, self.keys[student], content, state, time.monotonic() - began)
 
     def _write_notebook(self, student: str, report: SubmissionReport, cells: StudentCells) -> None:
         notebook = self.room.autograded(student, self.name)

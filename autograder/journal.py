@@ -79,13 +79,14 @@ class Journal:
         """The last time that this student's grade was written: `key`, `content`, `state`, or nothing."""
         return self._written.get(student, {})
 
-    def mark_written(self, student: str, key: str, content: str, state: str) -> None:
+    def mark_written(self, student: str, key: str, content: str, state: str, seconds: float) -> None:
         """Note that the gradebook and the files hold the result of a key.
 
-        `content` is the submission's digest, `state` what else the files and the grade depend on.
+        `content` is the submission's digest, `state` what else the files and the grade depend on, `seconds` how long
+        the writing took.
         """
         record = {"kind": "written", "student": student, "key": key, "content": content, "state": state}
-        self._append(record)
+        self._append(record | {"seconds": round(seconds, 4)})
 
     def close(self) -> None:
         """Close the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -46,15 +47,30 @@ def retry_report(chapter: str, reason: str) -> SubmissionReport:
 
 def judge_one(judge: Any, task: Task, private: Path | None) -> SubmissionReport:
     """One verdict; a failure of ours becomes the status `retry`."""
+    began = time.thread_time()
     try:
         report: SubmissionReport = judge.grade(
             task.content, task.chapter, seed=task.seed, private_tests=private
         )
+        report.seconds["judge_cpu"] = time.thread_time() - began
         return report
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # judge.Retry, or a fault in the judge: the rest of the class is graded
         return retry_report(task.chapter, f"the judge could not finish ({type(error).__name__}: {error})")
+
+
+def _single_threaded_judge() -> Callable[..., Any]:
+    """The judge, in a process that counts with one thread.
+
+    Its tensors are small, the cores are busy with the students' code, and a sum must not depend on how many there are.
+    """
+    import torch
+
+    from autograder.judge import Judge
+
+    torch.set_num_threads(1)
+    return Judge
 
 
 class LocalJudges:
@@ -68,9 +84,7 @@ class LocalJudges:
         make: Callable[..., Any] | None = None,
     ) -> None:
         if make is None:
-            from autograder.judge import Judge
-
-            make = Judge
+            make = _single_threaded_judge()
         self._workers, self._private = workers, private
         self._judge = make(isolation=isolation, workers=workers)
         self._judge.__enter__()
@@ -152,10 +166,8 @@ _worker: dict[str, Any] = {}
 
 
 def _worker_judge_for(isolation: str | None) -> Any:
-    from autograder.judge import Judge
-
     if str(isolation) not in _worker:
-        _worker[str(isolation)] = Judge(isolation=isolation, workers=1).__enter__()
+        _worker[str(isolation)] = _single_threaded_judge()(isolation=isolation, workers=1).__enter__()
     return _worker[str(isolation)]
 
 

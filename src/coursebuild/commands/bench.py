@@ -28,6 +28,11 @@ def register(subparsers: Any) -> None:
         )
         if kind == "attention":
             added.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to run (cpu)")
+        if kind == "grading":
+            added.add_argument("--count", type=int, default=20, metavar="N", help="graded both ways (20)")
+            added.add_argument(
+                "--many", type=int, default=200, metavar="N", help="the large class; 0 leaves it out (200)"
+            )
         added.set_defaults(run=run)
 
 
@@ -42,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         if error.name != name:
             raise
         raise CourseError(f"the {arguments.kind} benchmark is not written yet; choose another kind") from None
-    given = {"json_file": arguments.json, "device": getattr(arguments, "device", None)}
+    given = {"json_file": arguments.json} | {
+        name: getattr(arguments, name) for name in ("device", "count", "many") if hasattr(arguments, name)
+    }
     takes = inspect.signature(module.run).parameters
     return int(module.run(**{key: value for key, value in given.items() if key in takes}))
