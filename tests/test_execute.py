@@ -17,7 +17,7 @@ from coursebuild.cache_key import cache_path, dependencies
 from coursebuild.chapter import Chapter, load
 from coursebuild.compose import book_source
 from coursebuild.errors import CourseError
-from coursebuild.execute import run_chapters
+from coursebuild.execute import _joined, run_chapters
 from coursebuild.paths import Paths
 from coursebuild.reader import read_chapter
 
@@ -200,3 +200,19 @@ def session_members(session: int) -> list[int]:
         if fields[0] != "Z" and str(session) in (fields[2], fields[3]):
             found.append(int(status.parent.name))
     return found
+
+
+def test_text_that_arrived_in_pieces_is_whole() -> None:
+    def said(name: str, text: str) -> dict[str, object]:
+        return {"output_type": "stream", "name": name, "text": text}
+
+    shown = {"output_type": "display_data", "data": {"text/plain": "x"}, "metadata": {}}
+    pieces = [
+        said("stdout", "one"),
+        said("stdout", " line\n"),
+        shown,
+        said("stdout", "a"),
+        said("stderr", "b"),
+    ]
+    whole = [said("stdout", "one line\n"), shown, said("stdout", "a"), said("stderr", "b")]
+    assert _joined(pieces) == whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from attention_from_scratch import figures
 from attention_from_scratch.figures import base
 from attention_from_scratch.figures.axes import Scale, number
+from attention_from_scratch.figures.charts import apart
 
 WORDS = {"alt": "What it shows.", "caption": "What to see."}
 AXES = {"x_label": "width", "y_label": "entropy", **WORDS}
@@ -62,6 +64,28 @@ def test_every_finite_point_lies_inside_the_drawing(points: list[tuple[float, fl
     for circle in circles:
         assert 0 <= float(circle["cx"]) <= 600
         assert 0 <= float(circle["cy"]) <= 340
+
+
+@given(st.lists(st.floats(-50, 400), max_size=8), st.floats(1, 30))
+def test_labels_are_moved_apart_and_no_further_than_they_must(wanted: list[float], gap: float) -> None:
+    wanted = sorted(wanted)
+    placed = apart(wanted, gap, 0, 300)
+    assert all(b - a >= gap - 1e-6 for a, b in pairwise(placed))
+    if gap * len(wanted) < 300:
+        assert all(-1e-6 <= y <= 300 + 1e-6 for y in placed)
+    if all(0 <= y <= 300 for y in wanted) and all(b - a >= gap for a, b in pairwise(wanted)):
+        assert placed == wanted
+
+
+def test_a_label_far_from_the_crowd_stays_at_its_line() -> None:
+    assert apart([100.0, 299.0, 300.0], 20, 0, 300) == [100.0, 280.0, 300.0]
+
+
+def test_series_without_a_colour_do_not_look_like_queries_or_keys() -> None:
+    figure = figures.lines({name: ([0, 1], [0, i]) for i, name in enumerate("abcde")}, **AXES)
+    assert not [name for name in ("query", "key", "value", "weights") if f"--afs-{name}" in figure.body]
+    strokes = [n.attrib["style"] for n in drawing(figure).iter() if "stroke-width:2.5" in n.get("style", "")]
+    assert len(set(strokes)) == 5
 
 
 def test_a_line_breaks_where_a_value_is_not_finite() -> None:

@@ -75,9 +75,22 @@ def _with_outputs(source: NotebookNode, outputs: Outputs) -> NotebookNode:
     executed = copy.deepcopy(source)
     code = [cell for cell in executed.cells if cell.cell_type == "code"]
     for cell, kept in zip(code, outputs, strict=True):
-        cell.outputs = nbformat.from_dict(kept["outputs"])
+        cell.outputs = nbformat.from_dict(_joined(kept["outputs"]))
         cell.execution_count = kept["execution_count"]
     return executed
+
+
+def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs in which a text that arrived in pieces is whole: the cuts are chance, and a page would show them."""
+    joined: list[dict[str, Any]] = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        is_text = output["output_type"] == last.get("output_type") == "stream"
+        if is_text and output["name"] == last["name"]:
+            joined[-1] = {**last, "text": last["text"] + output["text"]}
+        else:
+            joined.append(output)
+    return joined
 
 
 def _run_all(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from coursebuild.chapter import Cell, load
 from coursebuild.paths import BOOK
 
 PAGES = sorted(
@@ -146,6 +147,108 @@ def test_a_moving_figure_follows_the_pointer(visit: Visit) -> None:
     page.mouse.up()
     assert page.locator(".afs-say").inner_text() != said
     assert "finance" in page.locator(".afs-say").inner_text()
+
+
+TRACER = "chapters/03_multi_head"
+
+
+def marked(figure: Locator) -> list[str]:
+    """The number that is marked in the memory, in the grid and in the stack of heads."""
+    boxes = figure.locator("rect[stroke='currentColor']")
+    return [box.evaluate("node => node.nextElementSibling.textContent") for box in boxes.all()]
+
+
+def tracer(page: Page) -> Locator:
+    return page.locator(".afs-figure", has=page.get_by_role("button", name="view alone"))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_tracer_of_strides_follows_pointer_slider_keys_and_recipe(
+    browser: Browser, site: Path, width: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    visit = Visit(context.new_page(), site)
+    figure = tracer(visit.open(TRACER))
+    slider, said = figure.get_by_role("slider"), figure.locator(".afs-say")
+    figure.scroll_into_view_if_needed()
+
+    figure.locator("rect").nth(7).hover()  # the memory comes first
+    assert marked(figure) == ["7", "7", "7"]
+    expect(slider).to_have_value("7")
+    expect(said).to_contain_text("head 1, row 1, dim 1: 1·2 + 1·4 + 1·1 = 7")
+    figure.locator("rect").nth(12 + 4).hover()  # then the grid: the first number of its second row
+    assert marked(figure) == ["4", "4", "4"]
+
+    slider.press("ArrowRight")
+    assert marked(figure) == ["5", "5", "5"]
+    slider.press("End")
+    assert marked(figure) == ["11", "11", "11"]
+    slider.fill("2")
+    assert marked(figure) == ["2", "2", "2"]
+    assert "has left its position" not in said.inner_text()
+
+    wrong = figure.get_by_role("button", name="view alone")
+    wrong.focus()
+    wrong.press("Enter")
+    expect(wrong).to_have_attribute("aria-pressed", "true")
+    expect(said).to_contain_text("head 0, row 1, dim 0: 0·6 + 1·2 + 0·1 = 2. It has left its position.")
+    box = figure.locator("svg").bounding_box()
+    assert box
+    assert 0 <= box["x"] < box["x"] + box["width"] <= width
+    assert not visit.errors
+    context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_no_line_of_code_is_cut_off(browser: Browser, site: Path, name: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    page = Visit(context.new_page(), site).open(name)
+    page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("article .cell_input pre")]
+          .filter((pre) => pre.scrollWidth > pre.clientWidth + 1).map((pre) => pre.textContent.slice(0, 80))"""
+    )
+    context.close()
+    assert not cut, f"{name} at {width}: {cut}"
+
+
+def test_code_is_copied_as_it_was_written(visit: Visit) -> None:
+    page = visit.open(TRACER)
+    copied = page.evaluate(
+        """() => {
+          const blocks = [...document.querySelectorAll(".cell_input pre")];
+          const pre = blocks.find((block) => block.textContent.includes("class Broken"));
+          getSelection().selectAllChildren(pre);
+          return [pre.textContent, getSelection().toString()];
+        }"""
+    )
+    written = next(c.source for c in chapter_cells(TRACER) if "class BrokenSelfAttention" in c.source)
+    assert [text.strip("\n") for text in copied] == [written, written]
+
+
+def chapter_cells(name: str) -> list[Cell]:
+    """The cells of a chapter's source."""
+    return load(name.removeprefix("chapters/")).cells
+
+
+def test_a_long_title_of_a_fold_is_clear_of_its_arrow(visit: Visit) -> None:
+    page = visit.open(TRACER)
+    title = page.locator(".admonition.toggle > .admonition-title").first
+    rest = title.locator("xpath=following-sibling::*").first
+    expect(rest).to_be_hidden()
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        overlap = title.evaluate(
+            """(title) => {
+              const words = document.createRange(); words.selectNodeContents(title.firstChild);
+              const arrow = title.querySelector("button").getBoundingClientRect();
+              return [...words.getClientRects()].some((line) => line.right > arrow.left + 1);
+            }"""
+        )
+        assert not overlap, f"at {width} the arrow lies over the title"
+    title.locator("button").press("Enter")
+    expect(rest).to_be_visible()
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -11,7 +11,8 @@
     )
 
 `lines`, `scatter` (points, with `curves=` through them), `bars` and `heatmap` draw charts. Colours are names: `query`,
-`key`, `value`, `weights`, `mask`, `ink`, `soft`. Numbers may be lists, arrays or tensors.
+`key`, `value`, `weights`, `mask`, `ink`, `ochre`, `soft`. The first four mean what they say, so a series without an
+entry in `colors` gets ink, ochre or grey. Numbers may be lists, arrays or tensors.
 
 **A figure that moves** is two files of this package named after the chapter's slug:
 

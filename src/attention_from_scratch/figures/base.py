@@ -21,7 +21,7 @@ PALETTE: Final = {
 }
 """One colour for each thing, everywhere; the dark variants stand in `base.css`. Safe for the colour-blind."""
 
-_INK: Final = {"ink", "soft", "rule", "ground", "raised"}
+_INK: Final = {"ink", "soft", "ochre", "rule", "ground", "raised"}
 _MATHS: Final = re.compile(r"\$([^$]+)\$")
 _CODE: Final = re.compile(r"`([^`]+)`")
 _COLOUR_MACRO: Final = re.compile(r"\\[qkvw]\{([^{}]*)\}")

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attention_from_scratch.figures.axes import BOTTOM, HEIGHT, LEFT, TOP, WIDTH, Axes, floats, number, text
-from attention_from_scratch.figures.base import PALETTE, Figure, colour, svg, text_colour
+from attention_from_scratch.figures.base import Figure, colour, svg, text_colour
 
-_ORDER = ("query", "key", "value", "weights", "mask", "ink")
+# the colours of query, key, value and weights mean just these, so a series gets one only where `colors` says so
+_ORDER = ("ink", "ochre", "mask")
 _DASHES = ("", "7 4", "2 4", "9 3 2 3")
+_LABEL_GAP = 21.0
 
 Points = tuple[Sequence[float], Sequence[float]]
 
@@ -49,9 +51,7 @@ def lines(
         outline = axes.path(xs, high) + axes.path(xs[::-1], low[::-1]).replace("M", "L") + "Z"
         parts.append(f'<path d="{outline}" style="fill:{colour(paint[name])};fill-opacity:.16;stroke:none"/>')
     for index, (name, (xs, ys)) in enumerate(data.items()):
-        dash = _DASHES[index // len(_ORDER)]
-        style = f"{_stroke(paint[name])};stroke-dasharray:{dash or 'none'}"
-        parts.append(f'<path d="{axes.path(xs, ys)}" style="{style}"/>')
+        parts.append(f'<path d="{axes.path(xs, ys)}" style="{_stroke(paint[name], index)}"/>')
         parts += [
             _spot(axes, x, y, name, paint[name], radius=3 if len(xs) <= 24 else 0) for x, y in _thin(xs, ys)
         ]
@@ -85,8 +85,8 @@ def scatter(
             _spot(axes, x, y, name, paint[name], radius=3.5, opacity=0.65)
             for x, y in zip(xs, ys, strict=True)
         ]
-    for name, (xs, ys) in drawn.items():
-        style = _stroke(paint[name])
+    for index, (name, (xs, ys)) in enumerate(drawn.items(), len(data)):
+        style = _stroke(paint[name], index)
         parts.append(f'<path d="{axes.path(xs, ys)}" style="{style}"/>')
     return _figure(parts + _end_labels(axes, {**data, **drawn}, paint), alt, caption)
 
@@ -104,19 +104,30 @@ def _spot(
 def _end_labels(axes: Axes, data: Mapping[str, Points], paint: Mapping[str, str]) -> list[str]:
     """A name at the right end of each series, moved apart where two would overlap."""
     ends = sorted((axes.y(_last(ys)), name) for name, (_, ys) in data.items())
-    gap, at, placed = 19.0, -math.inf, []
-    for y, name in ends:
-        at = max(y, at + gap)
-        placed.append((at, name))
-    over = max(0.0, placed[-1][0] - (HEIGHT - BOTTOM)) if placed else 0.0
+    heights = apart([y for y, _ in ends], _LABEL_GAP, TOP, HEIGHT - BOTTOM)
     return [
-        text(name, axes.x.end + 10, max(TOP, y - over) + 5, kind="afs-label", fill=text_colour(paint[name]))
-        for y, name in placed
+        text(name, axes.x.end + 10, y + 5, kind="afs-label", fill=text_colour(paint[name]))
+        for y, (_, name) in zip(heights, ends, strict=True)
     ]
 
 
-def _stroke(paint: str) -> str:
-    return f"fill:none;stroke:{colour(paint)};stroke-width:2.5;stroke-linejoin:round"
+def apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights at least `gap` apart and, if there is room, within `low` … `high`, near the rising ones wanted."""
+    down, at = [], -math.inf
+    for y in wanted:
+        at = max(y, low, at + gap)
+        down.append(at)
+    up, at = [], math.inf
+    for y in reversed(down):  # only those that the lower edge pushes back have to move
+        at = min(y, high if math.isinf(at) else at - gap)
+        up.append(at)
+    return up[::-1]
+
+
+def _stroke(paint: str, index: int) -> str:
+    """Of the series number `index`: dashes tell apart those that colour cannot."""
+    dash = _DASHES[index // len(_ORDER) % len(_DASHES)] or "none"
+    return f"fill:none;stroke:{colour(paint)};stroke-width:2.5;stroke-linejoin:round;stroke-dasharray:{dash}"
 
 
 def _last(ys: Sequence[float]) -> float:
@@ -129,7 +140,7 @@ def _thin(xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]
 
 
 def _room(names: Mapping[str, Any]) -> float:
-    return min(WIDTH - LEFT - 240, 26 + 8.6 * max((len(name) for name in names), default=0))
+    return min(WIDTH - LEFT - 240, 20 + 10.2 * max((len(name) for name in names), default=0))
 
 
 def _paint(names: Mapping[str, Any], colors: Mapping[str, str] | None) -> dict[str, str]:
@@ -137,7 +148,7 @@ def _paint(names: Mapping[str, Any], colors: Mapping[str, str] | None) -> dict[s
     unknown = set(chosen) - set(names)
     if unknown:
         raise ValueError(f"colors= names {sorted(unknown)}, but the series are {sorted(names)}")
-    free = [name for name in _ORDER if name not in chosen.values()] or list(PALETTE)
+    free = [name for name in _ORDER if name not in chosen.values()] or list(_ORDER)
     rest = iter(free * (len(names) + 1))
     return {name: chosen.get(name) or next(rest) for name in names}
 

@@ -5,7 +5,7 @@
   const width = heads * dim;
   const count = length * width;
   const size = 34;
-  const paints = ["query", "key", "value", "weights"];
+  const paints = [["ochre", 0.3], ["soft", 0.14], ["ink", 0.34]];
   const drawing = tools.canvas(root, { width: 600, height: 108 + Math.max(length, 1) * size + 20 });
   const title = (x, y, words) => drawing.append(svg("text", { x, y, class: "afs-label" }, words));
   let recipe = "right";
@@ -27,8 +27,8 @@
     wrong: (h, l, d) => (h * length + l) * dim + d,
   };
   const paint = (cell, number) => {
-    const owner = Math.floor(number / width);
-    cell.set({ text: String(number), fill: paints[owner % paints.length], strength: number === at ? 1 : 0.12 });
+    const [fill, strength] = paints[Math.floor(number / width) % paints.length];
+    cell.set({ text: String(number), fill, strength: number === at ? 1 : strength });
     set(cell.box, { stroke: number === at ? "currentColor" : "none", "stroke-width": 2 });
   };
   const controls = tools.row(root);
