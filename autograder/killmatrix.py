@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import linecache
 import pkgutil
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,14 @@ def namespace_with(slug: str, exercise: str, source: str) -> dict[str, Any]:
     if text.count(original) != 1:
         raise ValueError(f"{path}: the definition of {exercise} stands {text.count(original)} times")
     namespace: dict[str, Any] = {"__name__": f"variant_of_{slug}", "__file__": path}
-    exec(compile(text.replace(original, source), f"<{slug}.{exercise}>", "exec"), namespace)
+    variant, label = text.replace(original, source), f"<{slug}.{exercise}>"
+    linecache.cache[label] = (
+        len(variant),
+        None,
+        variant.splitlines(keepends=True),
+        label,
+    )  # Triton reads it there
+    exec(compile(variant, label, "exec"), namespace)
     return namespace
 
 

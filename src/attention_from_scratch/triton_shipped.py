@@ -1,0 +1,63 @@
+"""Every configuration of the attention kernels that we ship, as requests for the ahead-of-time compiler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from attention_from_scratch.triton_attention_backward import backward_block_sizes
+from attention_from_scratch.triton_attention_forward import block_sizes
+from attention_from_scratch.triton_compile import Request
+
+__all__ = ["WIDTHS", "attention_request", "shipped"]
+
+WIDTHS = (16, 32, 64, 128, 256)
+NAMES = {torch.float32: "*fp32", torch.float16: "*fp16", torch.bfloat16: "*bf16"}
+FORWARD = "attention_from_scratch.triton_attention_forward:attention_forward_kernel"
+BACKWARD = "attention_from_scratch.triton_attention_backward"
+TENSORS = {
+    FORWARD: ("q", "k", "v", "out"),
+    f"{BACKWARD}:delta_kernel": ("out", "dout"),
+    f"{BACKWARD}:dkdv_kernel": ("q", "k", "v", "dout", "dk"),
+    f"{BACKWARD}:dq_kernel": ("q", "k", "v", "dout", "dq"),
+}
+
+
+def attention_request(
+    kernel: str, target: str, dtype: torch.dtype, width: int, sizes: dict[str, int]
+) -> Request:
+    """One kernel with tiles of `sizes`, for contiguous tensors, causal and with lengths (the longest program)."""
+    tensors = TENSORS[kernel]
+    types = {f"{name}_ptr": NAMES[dtype] for name in (*tensors, "dv")}
+    types |= {
+        "lse_ptr": "*fp32",
+        "delta_ptr": "*fp32",
+        "lengths_ptr": "*i64",
+        "scale": "fp32",
+        "scale_log2": "fp32",
+    }
+    strides = [f"{name}_{axis}" for name in tensors for axis in ("batch", "head", "row")]
+    types |= dict.fromkeys((*strides, "heads", "groups", "share", "queries", "keys"), "i32")
+    tiles = {name: size for name, size in sizes.items() if name.isupper()}
+    constants: dict[str, Any] = {
+        f"{name}_dim": 1 for name in tensors
+    }  # as Triton itself treats a stride of 1
+    constants |= {"CAUSAL": True, "HAS_LENGTHS": True, "DIM": width, "BLOCK_D": width, **tiles}
+    options = {name: size for name, size in sizes.items() if not name.isupper()}
+    return Request(kernel, target, types, constants, options, tuple(strides))
+
+
+def shipped(target: str, dtypes: tuple[torch.dtype, ...], widths: tuple[int, ...] = WIDTHS) -> list[Request]:
+    """All kernels at all head widths in the tiles that the launchers choose."""
+    requests = []
+    for dtype in dtypes:
+        for width in widths:
+            back = backward_block_sizes(width, dtype)
+            requests += [
+                attention_request(FORWARD, target, dtype, width, block_sizes(width, dtype)),
+                attention_request(f"{BACKWARD}:delta_kernel", target, dtype, width, {"BLOCK_Q": 32}),
+                attention_request(f"{BACKWARD}:dkdv_kernel", target, dtype, width, back),
+                attention_request(f"{BACKWARD}:dq_kernel", target, dtype, width, back),
+            ]
+    return requests
