@@ -84,7 +84,7 @@ def masked_softmax(
         return torch.softmax(scores, dim=-1)
     hidden = ~mask
     empty = hidden.all(dim=-1, keepdim=True)  # (…, queries, 1)
-    # A row of nothing but −∞ would be NaN, forward and backward: such rows get zeros, before and after.
+    # A row of nothing but −∞ would be NaN, also on the way back: such rows are 0 before and after the softmax.
     scores = scores.masked_fill(hidden, -math.inf).masked_fill(empty, 0.0)
     return torch.softmax(scores, dim=-1).masked_fill(empty, 0.0)
     ### END SOLUTION
@@ -132,9 +132,14 @@ class MaskedMultiHeadAttention(MultiHeadAttention):
 def changed(
     before: Shaped[Tensor, "batch positions *features"], after: Shaped[Tensor, "batch positions *features"]
 ) -> Bool[Tensor, "batch positions"]:
-    """Where two outputs differ by more than rounding; a NaN always counts as a change."""
-    one, other = (t.double().flatten(start_dim=1).unflatten(1, (t.shape[1], -1)) for t in (before, after))
-    size = one.abs().amax(dim=-1).clamp(min=1.0)  # (batch, positions)
+    """Where two outputs differ by more than rounding; what is not a number counts as a change.
+
+    Rounding is 64 units in the last place of the largest number in either output, and of 1 at least.
+    """
+    one, other = (
+        t.double().reshape(*t.shape[:2], -1) for t in (before, after)
+    )  # (batch, positions, numbers)
+    size = torch.stack([one, other]).nan_to_num(0.0, 0.0, 0.0).abs().max().clamp(min=1.0)
     unit = torch.finfo(before.dtype).eps if before.is_floating_point() else 0.0
     return ~((one - other).abs().amax(dim=-1) <= 64 * unit * size)
 
