@@ -17,7 +17,7 @@ from autograder import submitted
 from autograder.atomic import write_atomic
 from autograder.classroom import Classroom
 from autograder.feedback import ByHandOf, feedback_page
-from autograder.gradebook import GradeWriter, Handed, Manual, first_line, valid_time
+from autograder.gradebook import GradeWriter, Handed, Manual, Stored, first_line, valid_time
 from autograder.graded_notebook import StudentCells, graded_notebook, student_cells, unchanged_cells
 from autograder.journal import Journal, code_digest, judging_key, submission_key
 from autograder.overview import overview_page
@@ -190,26 +190,29 @@ class _Run:
             self._complete(report)
             self.result.results.append(Result(student, report, Manual(0.0, 0.0, 0), 0.0, fresh))
             return
+        found = None
         if report.status != "retry":
             try:
-                self._write(student, report, fresh)
+                found = self._write(student, report, fresh)
             except (OSError, SQLAlchemyError) as error:
                 reason = (
                     first_line(error) if isinstance(error, SQLAlchemyError) else error.strerror or str(error)
                 )
                 report = retry_report(self.name, f"the result could not be written ({reason})")
         self._complete(report)
-        manual = self.writer.manual(student)
-        self.result.results.append(Result(student, report, manual, self.writer.penalty(student), fresh))
+        found = found or self.writer.stored(student)
+        self.result.results.append(Result(student, report, found.manual, found.penalty, fresh))
 
-    def _write(self, student: str, report: SubmissionReport, fresh: bool) -> None:
+    def _write(self, student: str, report: SubmissionReport, fresh: bool) -> Stored:
+        """Write the notebook, the grade, the page and the note in the journal, where one of them is out of step."""
         submission = self.found[student]
         if not valid_time(submission.timestamp):
             report.flags.append(
                 Flag("timestamp", "timestamp.txt holds no time; the submission counts as on time")
             )
         self._complete(report)
-        state = self._state(student, submission)
+        found = self.writer.stored(student)
+        state = self._state(submission, found)
         before = self.journal.written(student)
         if (
             not fresh
@@ -217,7 +220,7 @@ class _Run:
             and before.get("state") == state
             and self._there(student)
         ):
-            return
+            return found
         began = time.monotonic()
         top = self.writer.max_scores()
         if any(e.max_score != top.get(f"{e.exercise}-hidden", e.max_score) for e in report.exercises):
@@ -228,11 +231,13 @@ class _Run:
         new = before.get("content") != content
         handed = Handed(student, submission.timestamp, unchanged_cells(self.release, cells), new)
         self.writer.write(handed, report)
-        person = ByHandOf(self.writer.by_hand(student), self.writer.penalty(student))
+        found = self.writer.stored(student)
+        person = ByHandOf(found.by_hand, found.penalty)
         page = feedback_page(self.chapter, student, report, cells, person)
         write_atomic(self.room.feedback(student, self.name), page)
-        state = self._state(student, submission)
+        state = self._state(submission, found)
         self.journal.mark_written(student, self.keys[student], content, state, time.monotonic() - began)
+        return found
 
     def _write_notebook(self, student: str, report: SubmissionReport, cells: StudentCells) -> None:
         notebook = self.room.autograded(student, self.name)
@@ -241,8 +246,8 @@ class _Run:
         if timestamp is not None:
             write_atomic(notebook.parent / "timestamp.txt", timestamp + "\n")
 
-    def _state(self, student: str, submission: submitted.Submission) -> str:
-        parts = f"{WRITING}|{submission.timestamp}|{self.writer.depends_on(student)}"
+    def _state(self, submission: submitted.Submission, found: Stored) -> str:
+        parts = f"{WRITING}|{submission.timestamp}|{self.writer.depends_on(found)}"
         return hashlib.sha256(parts.encode()).hexdigest()
 
     def _there(self, student: str) -> bool:

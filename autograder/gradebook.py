@@ -18,35 +18,19 @@ from nbgrader.api import (
     Student,
     SubmittedAssignment,
     SubmittedNotebook,
+    new_uuid,
 )  # fmt: skip
 from nbgrader.preprocessors import AssignLatePenalties
 from nbgrader.utils import parse_utc
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from autograder.classroom import Classroom
+from autograder.gradebook_view import ByHand, Cell, Manual, Stored, stored
 from autograder.report import SubmissionReport
 from coursebuild.errors import CourseError
 
 NO_RESPONSE = "No response."
-
-
-@dataclass(frozen=True)
-class Manual:
-    """What a person has graded of a submission, and what still waits for one."""
-
-    score: float
-    max_score: float
-    pending: int
-
-
-@dataclass(frozen=True)
-class ByHand:
-    """What a person wrote beside one cell: points in place of the automatic ones, points on top, a comment."""
-
-    score: float | None = None
-    extra_credit: float = 0.0
-    comment: str = ""
-    waits: bool = False
 
 
 @dataclass
@@ -81,14 +65,25 @@ class GradeWriter:
                 f"the gradebook {room.database} cannot be opened: {first_line(error)}"
             ) from error
         self._assignment: Assignment = self._notebook.assignment
+        self._ids: tuple[str, str] = (self._assignment.id, self._notebook.id)
+        self._cells = self._read_cells()
+        self._mirrored = [(n.id, *_cell_ids(n)) for n in self._assignment.notebooks]
 
     def close(self) -> None:
         """Close the database."""
         self._book.close()
 
+    def _read_cells(self) -> dict[str, Cell]:
+        """The cells of the notebook by their id: read once, because every read in nbgrader's models is a query."""
+        notebook = self._notebook
+        graded = {c.id: Cell(c.name, c.cell_type, float(c.max_score)) for c in notebook.grade_cells}
+        tasks = {c.id: Cell(c.name, "task", float(c.max_score)) for c in notebook.task_cells}
+        return {c.id: Cell(c.name, "solution", 0.0) for c in notebook.solution_cells} | tasks | graded
+
     def max_scores(self) -> dict[str, float]:
         """The points of every graded cell, by its id."""
-        return {cell.name: float(cell.max_score) for cell in self._notebook.grade_cells}
+        graded = [cell for cell in self._cells.values() if cell.kind in ("code", "markdown")]
+        return {cell.name: cell.max_score for cell in graded}
 
     def set_max_scores(self, exercises: dict[str, float]) -> None:
         """Let the graded cells be worth what their tests add up to (private tests add points)."""
@@ -97,103 +92,74 @@ class GradeWriter:
                 name = cell.name.removesuffix("-hidden")
                 if cell.name != name and name in exercises:
                     cell.max_score = exercises[name]
+        self._cells = self._read_cells()
 
-    def depends_on(self, student: str) -> str:
+    def stored(self, student: str) -> Stored:
+        """What the gradebook holds of a student's submission now."""
+        return stored(self._db, *self._ids, self._cells, student)
+
+    def depends_on(self, found: Stored) -> str:
         """What the grade and the page depend on besides the verdict, as text; a change means writing anew.
 
         Due dates, extensions and the rule for late work; what a person wrote by hand; whether there is a grade at all.
         """
-        submission = self._submission(student)
-        extension = submission.extension if submission else None
+        due = self._db.scalar(select(Assignment.duedate).where(Assignment.id == self._ids[0]))
         late = self._config.get("LateSubmissionPlugin", {}), self._config.get("AssignLatePenalties", {})
-        known = "known" if submission else "new"
-        return (
-            f"{self._assignment.duedate}|{extension}|{late}|{known}|{sorted(self.by_hand(student).items())}"
-        )
-
-    def by_hand(self, student: str) -> dict[str, ByHand]:
-        """What a person wrote, by exercise or question; only where there is something, or where something waits."""
-        found: dict[str, ByHand] = {}
-        submission = self._submission(student)
-        comments = {c.name: c.manual_comment for c in self._comments(submission) if c.manual_comment}
-        for grade in self._grades(submission):
-            name = grade.name.removesuffix("-hidden")
-            waits = bool(grade.needs_manual_grade)
-            one = ByHand(grade.manual_score, grade.extra_credit or 0.0, comments.pop(name, ""), waits)
-            if one != ByHand():
-                found[name] = one
-        return found | {name: ByHand(comment=comment) for name, comment in comments.items()}
+        known = "known" if found.known else "new"
+        return f"{due}|{found.extension}|{late}|{known}|{sorted(found.by_hand.items())}"
 
     def write(self, handed: Handed, report: SubmissionReport) -> None:
         """Write one submission's grade, all of it or nothing. What a person wrote in formgrader stays."""
         with self._transaction():
             submission = self._submission(handed.student) or self._new_submission(handed.student)
             submission.timestamp = _time(handed.timestamp)
+            self._db.flush()
             for notebook in self._notebooks(submission):
                 self._grade_notebook(notebook, handed, report)
                 self._db.flush()
                 self._penalise(notebook, submission)
 
-    def manual(self, student: str) -> Manual:
-        """The written part of a student's grade."""
-        submission = self._submission(student)
-        questions = {cell.name for cell in self._notebook.grade_cells if cell.cell_type == "markdown"}
-        top = sum(cell.max_score for cell in self._notebook.grade_cells if cell.name in questions)
-        grades = [grade for grade in self._grades(submission) if grade.name in questions]
-        score = sum((grade.manual_score or 0.0) + (grade.extra_credit or 0.0) for grade in grades)
-        return Manual(float(score), float(top), sum(bool(grade.needs_manual_grade) for grade in grades))
-
-    def penalty(self, student: str) -> float:
-        """The points taken off for being late."""
-        submission = self._submission(student)
-        return float((submission.late_submission_penalty if submission else 0.0) or 0.0)
-
-    def _notebooks(self, submission: SubmittedAssignment | None) -> list[SubmittedNotebook]:
-        notebooks = submission.notebooks if submission else []
-        return [notebook for notebook in notebooks if notebook.notebook_id == self._notebook.id]
-
-    def _grades(self, submission: SubmittedAssignment | None) -> list[Grade]:
-        return [grade for notebook in self._notebooks(submission) for grade in notebook.grades]
-
-    def _comments(self, submission: SubmittedAssignment | None) -> list[Comment]:
-        return [comment for notebook in self._notebooks(submission) for comment in notebook.comments]
+    def _notebooks(self, submission: SubmittedAssignment) -> list[SubmittedNotebook]:
+        query = self._db.query(SubmittedNotebook)
+        found: list[SubmittedNotebook] = query.filter_by(
+            assignment_id=submission.id, notebook_id=self._ids[1]
+        ).all()
+        return found
 
     def _submission(self, student: str) -> SubmittedAssignment | None:
         query = self._db.query(SubmittedAssignment)
         found: SubmittedAssignment | None = query.filter_by(
-            assignment_id=self._assignment.id, student_id=student
+            assignment_id=self._ids[0], student_id=student
         ).one_or_none()
         return found
 
     def _new_submission(self, student: str) -> SubmittedAssignment:
         """As nbgrader's add_submission, without its commits."""
-        person = self._db.get(Student, student)
-        if person is None:
-            person = Student(id=student)
-            self._db.add(person)
-        with self._db.no_autoflush:
-            submission = SubmittedAssignment(assignment=self._assignment, student=person)
-            self._db.add(submission)
-            for notebook in self._assignment.notebooks:
-                mirrored = SubmittedNotebook(notebook=notebook, assignment=submission)
-                grades = [Grade(cell_id=c.id) for c in [*notebook.grade_cells, *notebook.task_cells]]
-                comments = [Comment(cell_id=c.id) for c in [*notebook.solution_cells, *notebook.task_cells]]
-                self._db.add_all([mirrored, *grades, *comments])
-                mirrored.grades, mirrored.comments = grades, comments
-        self._db.flush()
+        if self._db.get(Student, student) is None:
+            self._db.add(Student(id=student))
+        submission = SubmittedAssignment(id=new_uuid(), assignment_id=self._ids[0], student_id=student)
+        self._db.add(submission)
+        for notebook, graded, commented in self._mirrored:
+            mirrored = SubmittedNotebook(id=new_uuid(), notebook_id=notebook, assignment_id=submission.id)
+            self._db.add(mirrored)
+            self._db.flush()
+            self._db.add_all([Grade(cell_id=cell, notebook_id=mirrored.id) for cell in graded])
+            self._db.add_all([Comment(cell_id=cell, notebook_id=mirrored.id) for cell in commented])
         return submission
 
     def _grade_notebook(self, notebook: SubmittedNotebook, handed: Handed, report: SubmissionReport) -> None:
         scores = {f"{exercise.exercise}-hidden": exercise.score for exercise in report.exercises}
-        for grade in notebook.grades:
-            if grade.cell.cell_type == "markdown":
-                answered = report.status == "graded" and grade.name not in handed.unchanged
+        for grade in self._db.query(Grade).filter_by(notebook_id=notebook.id):
+            cell = self._cells[grade.cell_id]
+            if cell.kind == "markdown":
+                answered = report.status == "graded" and cell.name not in handed.unchanged
                 auto = None if answered else 0.0
             else:
-                auto = scores.get(grade.name, 0.0)
+                auto = scores.get(cell.name, 0.0)
             _regrade(grade, auto, handed.new)
-        for comment in notebook.comments:
-            comment.auto_comment = NO_RESPONSE if comment.name in handed.unchanged else None
+        for comment in self._db.query(Comment).filter_by(notebook_id=notebook.id):
+            untouched = self._cells[comment.cell_id].name in handed.unchanged
+            comment.auto_comment = NO_RESPONSE if untouched else None
         if handed.new:
             notebook.flagged = bool(report.flags or any(exercise.flags for exercise in report.exercises))
 
@@ -219,6 +185,13 @@ class GradeWriter:
         except BaseException:
             self._db.rollback()
             raise
+
+
+def _cell_ids(notebook: Notebook) -> tuple[list[str], list[str]]:
+    """The ids of the cells that are graded, and of those that are commented on."""
+    tasks = [cell.id for cell in notebook.task_cells]
+    graded = [cell.id for cell in notebook.grade_cells] + tasks
+    return graded, [cell.id for cell in notebook.solution_cells] + tasks
 
 
 def _regrade(grade: Grade, auto: float | None, new: bool) -> None:
@@ -247,4 +220,4 @@ def first_line(error: Exception) -> str:
     return str(getattr(error, "orig", error)).strip().splitlines()[0] if str(error) else type(error).__name__
 
 
-__all__ = ["GradeWriter", "Handed", "Manual", "first_line", "valid_time"]
+__all__ = ["ByHand", "GradeWriter", "Handed", "Manual", "Stored", "first_line", "valid_time"]
