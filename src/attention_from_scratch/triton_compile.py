@@ -8,17 +8,19 @@ tile too large for the registers, a product that missed the tensor cores.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SHARED_LIMIT", "TARGETS", "Compiled", "Request", "compile_ahead"]
+__all__ = ["SHARED_LIMIT", "TARGETS", "Compiled", "Request", "as_module", "compile_ahead"]
 
 TARGETS = {
     "sm_80": ("cuda", 80, 32),
@@ -84,6 +86,15 @@ def compile_ahead(requests: list[Request], path: list[str] | None = None) -> lis
     if run.returncode:
         raise RuntimeError(f"compiling ahead of time failed: {run.stderr.strip().splitlines()[-1:]}")
     return [Compiled(**answer) for answer in json.loads(run.stdout.splitlines()[-1])]
+
+
+def as_module(*kernels: Any) -> tuple[str, str]:
+    """Write kernels that were defined in a notebook into a module of their own; returns its folder and its name."""
+    folder = tempfile.mkdtemp(prefix="kernels-")
+    header = "from attention_from_scratch.triton_support import tl, triton"
+    sources = [textwrap.dedent(inspect.getsource(kernel.fn)) for kernel in kernels]
+    Path(folder, "notebook_kernels.py").write_text("\n\n\n".join([header, *sources]), encoding="utf-8")
+    return folder, "notebook_kernels"
 
 
 def _compile(request: Request) -> Compiled:
