@@ -129,7 +129,10 @@ def test_a_warning_stops_the_build_and_is_shown(course: Paths, tmp_path: Path) -
 
 
 def test_the_instructors_edition_says_so_on_every_page(course: Paths) -> None:
-    home = build_html([page(code="return 2  # the solution")], paths=course, solutions=True)
+    extra = {"kill_matrix": "# What the hidden tests catch\n\n| a | b |\n|---|---|\n| one | two |\n"}
+    home = build_html([page(code="return 2  # the solution")], paths=course, solutions=True, extra=extra)
+    assert "What the hidden tests catch" in home.read_text()
+    assert "<td><p>one</p></td>" in (home.parent / "kill_matrix.html").read_text()
     assert "html-instructor" in str(home)
     for name in ("index", f"chapters/{FIRST}", "glossary"):
         assert "Do not hand it to students" in (home.parent / f"{name}.html").read_text(), name

@@ -11,7 +11,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,14 @@ def build(
     """Run the chapters (all, or those named), make the book and return its first page."""
     from coursebuild.book_pages import chapter_pages
 
+    extra = {}
+    if solutions and paths == REPOSITORY:
+        from coursebuild import kill_matrix
+
+        extra = {"kill_matrix": kill_matrix.page(names or (), say)}
     return build_html(
         chapter_pages(names, solutions=solutions, paths=paths, say=say),
-        solutions=solutions, output=output, paths=paths, say=say,
+        solutions=solutions, output=output, extra=extra, paths=paths, say=say,
     )  # fmt: skip
 
 
@@ -61,10 +66,15 @@ def build_html(
     *,
     solutions: bool = False,
     output: Path | None = None,
+    extra: Mapping[str, str] | None = None,
     paths: Paths = REPOSITORY,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Make the book of these chapters in `output` and return its first page."""
+    """Make the book of these chapters in `output` and return its first page.
+
+    `extra` are pages that are made and not written, by name: their Markdown, put at the end of the contents.
+    """
+    made = dict(extra or {})
     edition = "instructor" if solutions else "reader"
     target = output or paths.build / ("html-instructor" if solutions else "html")
     hidden = [] if solutions else secrets(paths)
@@ -74,8 +84,9 @@ def build_html(
     # two builds into two folders may run at once, so each folder has a stage of its own
     room = edition if output is None else f"{edition}-{_short(str(target.resolve()))}"
     stage = paths.build / "stage" / room
-    _lay(stage, paths, pages)
-    write_settings(stage, paths, {page.name: page.head for page in pages}, solutions=solutions)
+    _lay(stage, paths, pages, made)
+    heads = {page.name: page.head for page in pages}
+    write_settings(stage, paths, heads, solutions=solutions, extra=list(made))
     digest = _digest(stage, pages)
     stamp = target / STAMP
     if stamp.is_file() and stamp.read_text() == digest:
@@ -97,8 +108,9 @@ def build_html(
     return target / "index.html"
 
 
-def _lay(stage: Path, paths: Paths, pages: Sequence[Page]) -> None:
+def _lay(stage: Path, paths: Paths, pages: Sequence[Page], extra: Mapping[str, str]) -> None:
     files = {f"chapters/{page.name}.ipynb": page.notebook.encode() for page in pages}
+    files |= {f"{name}.md": text.encode() for name, text in extra.items()}
     for pattern in _AUTHORED:
         for path in sorted(paths.book.glob(pattern)):
             if path.is_file():

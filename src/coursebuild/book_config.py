@@ -7,6 +7,7 @@ settings are Jupyter Book's and the build is Sphinx's.
 from __future__ import annotations
 
 import pprint
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,20 @@ _CHAPTERS = "chapters/"
 _LINKS = ["ref.doc", "ref.ref", "ref.eq", "myst.xref_missing"]
 
 
-def write_settings(stage: Path, paths: Paths, heads: dict[str, dict[str, Any]], *, solutions: bool) -> None:
-    """Write `_toc.yml` and `conf.py` into the stage, if they differ from what stands there."""
+def write_settings(
+    stage: Path,
+    paths: Paths,
+    heads: dict[str, dict[str, Any]],
+    *,
+    solutions: bool,
+    extra: Sequence[str] = (),
+) -> None:
+    """Write `_toc.yml` and `conf.py` into the stage, if they differ from what stands there.
+
+    `extra` are pages that the authored table of contents does not have; they come last.
+    """
     contents = _contents(paths.book / "_toc.yml", set(heads))
+    contents["parts"][-1]["chapters"] += [{"file": name} for name in extra]
     _write(stage / "_toc.yml", yaml.safe_dump(contents, sort_keys=False, allow_unicode=True))
     settings = _sphinx_settings(paths.root / "_config.yml", stage)
     settings |= {"course_chapters": heads, "course_solutions": solutions}

@@ -1,27 +1,37 @@
-"""`course list`: chapters, exercises, points."""
+"""`course list`: chapters, exercises, points; with `--kill-matrix`, what the hidden tests catch."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 
 def register(subparsers: Any) -> None:
     """Add the subcommand."""
     parser = subparsers.add_parser("list", help="chapters, exercises, points")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("chapters", nargs="*", metavar="CHAPTER", help="just these chapters (all by default)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--json", action="store_true", help="for programs")
+    kind.add_argument(
+        "--kill-matrix", action="store_true",
+        help="for instructors: the hidden tests against every named wrong and right solution, as Markdown",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the list."""
-    from coursebuild.chapter import all_chapters
+    from coursebuild.chapter import all_chapters, full_name
     from coursebuild.errors import refuse
     from coursebuild.paths import REPOSITORY
     from coursebuild.reader import read_chapter
 
-    chapters = [read_chapter(name, REPOSITORY) for name in all_chapters()]
+    names = [full_name(name) for name in arguments.chapters] or all_chapters()
+    if arguments.kill_matrix:
+        return print_kill_matrix(names)
+    chapters = [read_chapter(name, REPOSITORY) for name in names]
     facts = [describe(chapter) for chapter in chapters]
     if arguments.json:
         print(json.dumps({"chapters": facts}, ensure_ascii=False, indent=2))
@@ -55,6 +65,21 @@ def describe(chapter: Any) -> dict[str, Any]:
             for question in chapter.questions
         ],
     }
+
+
+def print_kill_matrix(names: list[str]) -> int:
+    """The tables on the standard output, faults of the tests on the error output; 1 when there are any."""
+    from coursebuild.kill_matrix import matrices
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    made = matrices(names, tell)
+    print("\n".join(matrix.table for matrix in made), end="")
+    faults = [fault for matrix in made for fault in matrix.faults]
+    for fault in faults:
+        tell(fault)
+    return int(bool(faults))
 
 
 def print_table(facts: list[dict[str, Any]]) -> None:
