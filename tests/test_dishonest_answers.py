@@ -141,8 +141,17 @@ def _dishonest_method(honest: Callable[..., Any], answer: Answer) -> Callable[..
     return method
 
 
+class IdleKernel:
+    """A GPU kernel whose programs do nothing."""
+
+    def __getitem__(self, grid: object) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
+
+
 def dishonest(honest: Any, answer: Answer) -> list[Any]:
     """What is handed in for a name: a function; for a class also something that makes no object at all."""
+    if hasattr(honest, "__getitem__"):
+        return [IdleKernel()]
     if not isinstance(honest, type):
         return [dishonest_function(honest, answer)]
     return [dishonest_class(honest, answer), dishonest_function(lambda *args, **kwargs: None, answer)]
@@ -158,7 +167,8 @@ def test_thoughtless_answers_earn_nothing(slug: str, name: str) -> None:
         seed = hashlib.blake2b(f"{slug}.{name}.{label}".encode()).digest()
         honest = namespace_with(slug, name, source)
         for thing in dishonest(honest[name], answer):
-            student = LocalStudent({**honest, name: thing})
+            honest[name] = thing  # in place: the chapter's own code, a launcher say, calls it too
+            student = LocalStudent(honest)
             for test in exercise.tests:
                 if isinstance(thing, type) and "raises(" in inspect.getsource(test.body):
                     continue
