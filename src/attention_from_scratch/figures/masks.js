@@ -4,9 +4,9 @@
   const { sentences, lengths, scores } = data;
   const count = sentences[0].length;
   const size = 200 / count;
-  const [left, right, top] = [92, 344, 92];
+  const [left, top] = [62, 84];
   const all = Array.from({ length: count }, (_, i) => i);
-  const state = { example: 0, preset: "causal", way: "minus", row: 0, column: 0 };
+  const state = { example: 0, preset: "causal", way: "minus", row: 2, column: 0 };
   let mask = [];
 
   const presets = {
@@ -27,21 +27,26 @@
   };
 
   const controls = tools.row(root);
-  const drawing = tools.canvas(root, { width: 600, height: top + 200 + 12 });
-  const word = (x, y, paint, more) => {
-    const node = svg("text", { x, y, style: `fill:${color(`${paint}-text`)}`, ...more });
+  // Two drawings, side by side or, on a narrow screen, one below the other; each is narrow, so its words need no growing.
+  const pair = tools.el("div", { style: "display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,15rem),1fr));gap:.5rem 1.5rem" });
+  root.append(pair);
+  const word = (drawing, x, y, paint, more = {}, text = "") => {
+    const node = svg("text", { x, y, style: `font-size:14px;fill:${color(paint)}`, ...more }, text);
     drawing.append(node);
     return node;
   };
-  const names = all.map((i) => word(left - 10, top + (i + 0.5) * size + 5, "query", { "text-anchor": "end" }));
-  const heads = [left, right].map((x0) => all.map((j) => {
-    const at = [x0 + (j + 0.5) * size + 4, top - 8];
-    return word(at[0], at[1], "key", { transform: `rotate(-42 ${at[0]} ${at[1]})` });
-  }));
-  const title = (x, words, more) => drawing.append(svg("text", { x, y: 16, class: "afs-label", ...more }, words));
-  title(left, "may look");
-  title(right, "weights, %");
-  drawing.append(svg("text", { x: 592, y: top - 10, class: "afs-tick", "text-anchor": "end" }, "sum"));
+  const sides = ["may look", "weights, in %"].map((title) => {
+    const drawing = tools.canvas(pair, { width: left + 200 + 38, height: top + 206 });
+    word(drawing, left, 15, "ink", { class: "afs-label" }, title);
+    const rows = all.map((i) => word(drawing, left - 8, top + (i + 0.5) * size + 5, "query-text", { "text-anchor": "end" }));
+    const columns = all.map((j) => {
+      const [x, y] = [left + (j + 0.5) * size + 4, top - 8];
+      return word(drawing, x, y, "key-text", { transform: `rotate(-42 ${x} ${y})` });
+    });
+    return { drawing, rows, columns };
+  });
+  const [{ drawing }, { drawing: result }] = sides;
+  word(result, left + 236, top - 10, "soft", { "text-anchor": "end" }, "sum");
 
   const sheet = svg("g", {
     tabindex: 0, role: "application", "aria-roledescription": "mask painter", style: "touch-action:none;cursor:crosshair;outline:none",
@@ -53,8 +58,8 @@
     width: size - 2, height: size - 2, rx: 3, fill: "none", stroke: color("ink"), "stroke-width": 3, "pointer-events": "none", visibility: "hidden",
   });
   sheet.append(ring);
-  const weights = tools.grid(drawing, { rows: count, columns: count, x: right, y: top, size });
-  const sums = all.map((i) => word(592, top + (i + 0.5) * size + 5, "weights", { "text-anchor": "end", class: "afs-label" }));
+  const weights = tools.grid(result, { rows: count, columns: count, x: left, y: top, size });
+  const sums = all.map((i) => word(result, left + 236, top + (i + 0.5) * size + 5, "weights-text", { "text-anchor": "end", class: "afs-label" }));
 
   const say = tools.say(root);
   const percent = (weight) => String(Math.round(100 * weight));
@@ -71,8 +76,7 @@
   };
   const draw = () => {
     const words = sentences[state.example];
-    names.forEach((node, i) => { node.textContent = words[i]; });
-    heads.forEach((line) => line.forEach((node, j) => { node.textContent = words[j]; }));
+    sides.forEach((side) => [side.rows, side.columns].forEach((line) => line.forEach((node, i) => { node.textContent = words[i]; })));
     all.forEach((i) => {
       const row = weigh(i);
       all.forEach((j) => {
