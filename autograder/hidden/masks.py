@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from attention_from_scratch import masks as reference
-from autograder.testing import Draw, Exercise, Question, Student, check, close, raises
+from autograder.testing import Draw, Exercise, Question, Student, check, close, presupposes, raises
 
 WHOLE_LAYERS = [
     "torch.nn.MultiheadAttention",
@@ -63,6 +63,7 @@ def everybody_sees_itself(student: Student, draw: Draw) -> None:
     check(got.dtype == torch.bool and got.shape == (length, length), f"{got.dtype}, {tuple(got.shape)}")
     close(got.diagonal(), torch.ones(length, dtype=torch.bool))
     close(student.causal_mask(1, 1, 0), torch.ones(1, 1, dtype=torch.bool))
+    presupposes(student.causal_mask(3, 3, 0), reference.causal_mask(3, 3, 0))
 
 
 @causal_mask.test(
@@ -180,6 +181,8 @@ def lengths_must_fit(student: Student, draw: Draw) -> None:
     length = draw.integer(3, 8)
     raises(ValueError, student.padding_mask, torch.tensor([1, length + draw.integer(1, 4)]), length)
     raises(ValueError, student.padding_mask, torch.tensor([-1, length]), length)
+    fitting = torch.tensor([0, draw.integer(1, length - 1), length])
+    presupposes(student.padding_mask(fitting, length), reference.padding_mask(fitting, length))
 
 
 combine_masks = Exercise("combine_masks")
@@ -247,6 +250,8 @@ def numbers_are_refused(student: Student, draw: Draw) -> None:
     for wrong in (additive, mask.long()):
         raises(TypeError, student.combine_masks, mask, wrong)
         raises(TypeError, student.combine_masks, wrong)
+    presupposes(student.combine_masks(mask, ~mask), mask & ~mask)
+    presupposes(student.combine_masks(mask), mask)
 
 
 masked_softmax = Exercise("masked_softmax", forbids=WHOLE_LAYERS)
@@ -508,9 +513,11 @@ def who_sees_nothing_gets_the_bias(student: Student, draw: Draw) -> None:
 )
 def three_axes_are_refused(student: Student, draw: Draw) -> None:
     heads, queries, keys = draw.primes(3)
-    theirs, _ = pair(student, draw, 2 * heads, heads)
+    theirs, ours = pair(student, draw, 2 * heads, heads)
     x, memory = float32(draw, heads, queries, 2 * heads), float32(draw, heads, keys, 2 * heads)
-    raises(ValueError, theirs, x, memory, without_empty_rows(draw, heads, queries, keys))
+    mask = without_empty_rows(draw, heads, queries, keys)
+    raises(ValueError, theirs, x, memory, mask)
+    presupposes(theirs(x, memory, mask[:, None]), ours(x, memory, mask[:, None]))
 
 
 @layer.test(
@@ -698,6 +705,7 @@ def models_that_vary_are_refused(student: Student, draw: Draw) -> None:
     looks, allowed, x, width = suspicion(draw)
     steady, calls = reader(draw, looks, width), count()
     raises(ValueError, student.leak_test, lambda x: steady(x) * (1 + 0.1 * next(calls)), x, allowed)
+    presupposes(student.leak_test(steady, x, allowed), looks & ~allowed)
 
 
 @leak_test.test(
