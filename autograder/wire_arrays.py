@@ -114,6 +114,8 @@ def _sendable(tensor: torch.Tensor) -> str:
 
 
 def _raw(flat: torch.Tensor) -> bytes:
+    # a single number counts as contiguous whatever its stride is, but can be read as bytes with stride 1 only
+    flat = flat.as_strided(flat.shape, (1,))
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
 
 
