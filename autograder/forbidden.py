@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from autograder.report import Flag
 
+MAX_DOTS = 20  # no forbidden name has more parts, and a chain can be made as long as a notebook
 # The same function under its other names.
 FAMILIES = {
     "softmax": (
@@ -27,15 +28,21 @@ FAMILIES = {
         "torch.nn.modules.activation.MultiheadAttention", "torch.ao.nn.quantizable.MultiheadAttention",
     ),
 }  # fmt: skip
-SUSPICIOUS_CALLS = ("eval", "exec", "compile", "__import__", "globals", "vars", "breakpoint")
+SUSPICIOUS_NAMES = (
+    "eval", "exec", "compile", "__import__", "globals", "vars", "breakpoint", "__builtins__", "__loader__", "__spec__",
+)  # fmt: skip
 SUSPICIOUS_MODULES = (
     "importlib", "ctypes", "gc", "inspect", "builtins", "torch.ops", "torch._C", "torch._ops", "torch.overrides",
     "torch.utils._python_dispatch", "os", "sys", "subprocess", "socket", "multiprocessing", "signal", "pickle",
-    "autograder", "coursebuild", "nbgrader", "IPython", "pathlib", "shutil", "runpy", "code", "pdb",
+    "autograder", "coursebuild", "nbgrader", "IPython", "pathlib", "shutil", "runpy", "code", "pdb", "threading",
+    "_thread", "concurrent", "asyncio", "torch.jit", "torch.fx", "torch.compile", "torch.export",
+    "torch._dynamo", "torch._inductor", "torch.utils.cpp_extension", "torch.library", "torch.package",
 )  # fmt: skip
 SUSPICIOUS_ATTRIBUTES = (
     "_getframe", "f_back", "f_globals", "f_locals", "__globals__", "__code__", "__builtins__", "__subclasses__",
-    "__dict__", "tb_frame", "get_objects", "get_referrers", "_dispatcher", "_stub",
+    "__dict__", "tb_frame", "get_objects", "get_referrers", "_dispatcher", "_stub", "__loader__", "__spec__",
+    "__mro__", "__bases__", "__base__", "gi_frame", "cr_frame", "__closure__", "sys", "os", "builtins",
+    "importlib", "inspect", "ctypes", "subprocess", "_os", "_sys",
 )  # fmt: skip
 
 
@@ -74,15 +81,19 @@ def _learn(node: ast.AST, known: dict[str, str]) -> None:
 
 def dotted(node: ast.AST, known: dict[str, str]) -> str | None:
     """The full dotted name of an expression such as `F.softmax` or `getattr(torch, "softmax")`."""
-    if isinstance(node, ast.Name):
-        return known.get(node.id, node.id)
-    if isinstance(node, ast.Attribute):
-        base = dotted(node.value, known)
-        return f"{base}.{node.attr}" if base else None
-    match node:
-        case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(attribute)), *_]):
-            base = dotted(owner, known)
-            return f"{base}.{attribute}" if base else None
+    attributes: list[str] = []
+    while len(attributes) < MAX_DOTS:
+        match node:
+            case ast.Name():
+                return ".".join([known.get(node.id, node.id), *reversed(attributes)])
+            case ast.Attribute():
+                attributes.append(node.attr)
+                node = node.value
+            case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(attribute)), *_]):
+                attributes.append(attribute)
+                node = owner
+            case _:
+                return None
     return None
 
 
@@ -132,13 +143,13 @@ def suspicious(label: str, source: str, known: dict[str, str]) -> list[Flag]:
 
 def _suspects(node: ast.AST, known: dict[str, str]) -> Iterator[str]:
     if isinstance(node, ast.Import | ast.ImportFrom):
-        base = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        for name in [*base, *(alias.name for alias in node.names)]:
+        base = f"{node.module or ''}." if isinstance(node, ast.ImportFrom) else ""
+        for name in (base + alias.name for alias in node.names):
             if _below(name, SUSPICIOUS_MODULES):
                 yield f"imports {name}"
+    elif isinstance(node, ast.Name) and node.id in SUSPICIOUS_NAMES:
+        yield f"uses {node.id}"
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id in SUSPICIOUS_CALLS:
-            yield f"calls {node.func.id}"
         computed = len(node.args) > 1 and not isinstance(node.args[1], ast.Constant)
         if node.func.id in ("getattr", "setattr", "delattr") and computed:
             yield f"{node.func.id} with a computed name"

@@ -19,7 +19,7 @@ from autograder import bundle, forbidden
 from autograder.ingest import Ingested, Invalid, Reference, ingest, reference_of
 from autograder.probes import Unavailable, choose
 from autograder.report import ExerciseResult, Flag, Isolation, SubmissionReport, TestResult, Written
-from autograder.session import Session
+from autograder.session import Call, Session, lines_of
 from autograder.student import Student
 from autograder.testing import Exercise, exercises_of, load, run_exercise
 from autograder.warm import Keeper, Limits, Retry, Warm
@@ -110,7 +110,7 @@ class Judge:
     ) -> None:
         """The hidden tests of every exercise, and the checks for what it forbids."""
         known = forbidden.aliases([source for _, source in session.cells])
-        student = Student(session, frozenset(name for name, _ in session.cells))
+        student = Student(session, lines_of(session.cells))
         for exercise in exercises.values():
             session.calls.clear()
             result = run_exercise(exercise, student, seed)
@@ -236,11 +236,16 @@ def _written(chapter: Chapter, answers: dict[str, str]) -> list[Written]:
     return [Written(q.name, q.points, answers.get(q.name, "")) for q in chapter.questions]
 
 
-def _called(exercise: Exercise, calls: set[tuple[str, str]]) -> list[str]:
-    """Forbidden calls seen while the exercise's tests ran, made by its own cell or a helper of the student's."""
+def _called(exercise: Exercise, calls: set[Call]) -> list[str]:
+    """Forbidden calls seen while the exercise's tests ran.
+
+    Another exercise's function may use what this one forbids (it is judged by its own rules); a helper that stands in
+    that exercise's cell may not.
+    """
     last = {rule.rsplit(".", 1)[-1] for rule in exercise.forbids}
     return sorted(
         f"{name} (seen at call time)"
-        for name, cell in calls
-        if name.rsplit(".", 1)[-1] in last and (cell in ("", exercise.name) or cell.startswith("added-"))
+        for name, cell, owner in calls
+        if name.rsplit(".", 1)[-1] in last
+        and (cell == exercise.name or (owner != cell and not cell.startswith("setup-")))
     )

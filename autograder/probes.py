@@ -64,7 +64,10 @@ def probe(keeper: Keeper, level: str) -> Isolation:
             session.start()
         finally:
             session.stop()
-    return Isolation(level, {name: _held(session, name) for name in ATTACKS})  # type: ignore[arg-type]
+    found = {name: _held(session, name) for name in ATTACKS}
+    if keeper.cgroups:
+        found["control groups"] = True
+    return Isolation(level, found)  # type: ignore[arg-type]
 
 
 def _held(session: Session, name: str) -> bool:

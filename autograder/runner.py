@@ -20,7 +20,8 @@ from autograder import frames, wire
 from autograder.dispatcher import Dispatcher
 from autograder.watch import Watch
 
-MAX_OUTPUT = 20_000
+MAX_OUTPUT = 20_000  # characters of one cell
+MAX_OUTPUTS = 400_000  # of all cells together
 _SHELL = re.compile(r"^[ \t]*[%!].*$", re.MULTILINE)
 
 
@@ -30,6 +31,7 @@ class Output(io.TextIOBase):
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.kept = self.lost = 0
+        self.left = MAX_OUTPUTS
 
     def writable(self) -> bool:
         """It can be written."""
@@ -38,10 +40,11 @@ class Output(io.TextIOBase):
     def write(self, text: str) -> int:
         """Keep what there is room for."""
         text = str(text)
-        room = text[: max(0, MAX_OUTPUT - self.kept)]
+        room = text[: max(0, min(MAX_OUTPUT - self.kept, self.left))]
         if room:
             self.parts.append(room)
         self.kept += len(room)
+        self.left -= len(room)
         self.lost += len(text) - len(room)
         return len(text)
 
@@ -75,14 +78,14 @@ class Runner:
                 self.number, message = frames.receive(self.reading)
             except frames.Closed:
                 return
-            first = message.find(b'"cells"', 0, 4000)
-            request = wire.decode(message) if first >= 0 else None
-            if isinstance(request, dict) and request.get("do") == "cells":
+            if wire.peek(message).get("do") == "cells":
+                request = wire.decode(message)
                 answer = self.cells(request["cells"])
                 watch = Watch(self.namespace, request["forbidden"])
                 dispatcher = Dispatcher(self.namespace, watch=watch)
             else:
                 answer = dispatcher.handle(message, self.call_out)
+                self.output.left = MAX_OUTPUTS
                 self.output.take()
             frames.send(self.writing, self.number, answer)
 

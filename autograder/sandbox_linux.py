@@ -116,3 +116,14 @@ def mapped_bytes() -> int:
     """The address space that this process uses."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def threads_of(uid: int) -> int:
+    """How many threads the processes of a user have."""
+    count = 0
+    for process in os.listdir("/proc"):
+        if process.isdigit():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{process}").st_uid == uid:
+                    count += len(os.listdir(f"/proc/{process}/task"))
+    return count

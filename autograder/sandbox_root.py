@@ -29,6 +29,13 @@ def readable() -> list[str]:
     return kept
 
 
+def open_to_others() -> bool:
+    """Whether a user who owns nothing can read what Python needs: the way there and a file of each place."""
+    places = [Path(path) for path in (sys.prefix, sys.base_prefix, *readable())]
+    ways = {way for place in places for way in (place, *place.parents)}
+    return all(way.stat().st_mode & (0o001 if way.is_dir() else 0o004) for way in ways if way.exists())
+
+
 def ours_inside(paths: list[str]) -> list[str]:
     """Our own packages where they are installed inside these paths: they hold the answers."""
     places = [Path(path) for path in sys.path if path and os.path.isdir(path)]

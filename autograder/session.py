@@ -19,6 +19,9 @@ from autograder.warm import Keeper, Limits, Runner
 
 MAX_CALLBACKS = 100_000
 TWICE = 2
+Call = tuple[
+    str, str, str
+]  # a forbidden name, the cell whose code called it, and the function or class of that cell
 
 
 class Session:
@@ -32,7 +35,7 @@ class Session:
         self.skipped: dict[str, str] = {}
         self.outputs: dict[str, CellOutput] = {}
         self.flags: list[Flag] = []
-        self.calls: set[tuple[str, str]] = set()
+        self.calls: set[Call] = set()
         self.failures: Counter[str] = Counter()
         self.runner: Runner | None = None
         self.generation = self.number = 0
@@ -83,12 +86,8 @@ class Session:
         """Forbidden calls that the watch in the student's process saw."""
         if isinstance(calls, list):
             for call in calls[:100]:
-                if (
-                    isinstance(call, list)
-                    and len(call) == TWICE
-                    and all(isinstance(part, str) for part in call)
-                ):
-                    self.calls.add((call[0], call[1]))
+                if isinstance(call, list) and len(call) == 3 and all(isinstance(part, str) for part in call):
+                    self.calls.add((call[0], call[1], call[2]))
 
     # -- the process
 
@@ -117,13 +116,17 @@ class Session:
         cells = [(name, source) for name, source in self.cells if name not in self.skipped]
         at = [""]
         message = wire.encode({"do": "cells", "cells": cells, "forbidden": self.forbidden}, inbound=True)
-        stub = _Stub(self, frozenset(name for name, _ in cells))
+        stub = _Stub(self, lines_of(cells))
+        began = time.monotonic()
         try:
             answer = self._within(self.limits.cells, message, lambda asked: _progress(asked, cells, at))
             self._take_outputs(stub, stub.meaning(_decoded(answer), 0), {name for name, _ in cells})
         except StudentFault as fault:
             self.stop()
             if at[0]:
+                self.end_by += (
+                    time.monotonic() - began
+                )  # a demo that was made longer costs the exercises no time
                 self.skipped[at[0]] = str(fault)
                 self.outputs[at[0]] = CellOutput(at[0], "", fault.for_student)
                 self._flag("stopped_cell", f"the cell {at[0]} was left out: {fault}")
@@ -160,6 +163,11 @@ class Session:
     def _flag(self, name: str, message: str) -> None:
         if len(self.flags) < 20 and not any(f.name == name and f.message == message for f in self.flags):
             self.flags.append(Flag(name, message))
+
+
+def lines_of(cells: list[tuple[str, str]]) -> dict[str, int]:
+    """How many lines each cell has: an error cannot stand below the last one."""
+    return {name: len(source.splitlines()) for name, source in cells}
 
 
 def _decoded(message: bytes) -> Any:

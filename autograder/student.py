@@ -94,8 +94,8 @@ class Probe:
 class Student:
     """The student's functions and classes as attributes."""
 
-    def __init__(self, channel: Channel, cells: frozenset[str] = frozenset()) -> None:
-        self._stub = _Stub(channel, cells)
+    def __init__(self, channel: Channel, cells: Mapping[str, int] | None = None) -> None:
+        self._stub = _Stub(channel, cells or {})
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("__"):
@@ -178,8 +178,8 @@ class Handle:
 class _Stub:
     """Requests over a channel, and what their answers mean."""
 
-    def __init__(self, channel: Channel, cells: frozenset[str]) -> None:
-        self.channel, self.cells = channel, cells
+    def __init__(self, channel: Channel, cells: Mapping[str, int]) -> None:
+        self.channel, self.cells = channel, cells  # the cells by name, and how many lines each has
 
     def ask(self, todo: str, on: Handle | None, name: str | None, **more: Any) -> Any:
         """Send one request; the answer is a value or a handle, anything else is a StudentFault."""
@@ -219,8 +219,8 @@ class _Stub:
         text, line, cell = str(error.get("text"))[:2000], error.get("line"), error.get("cell")
         if kinds[:1] == ["Unsendable"]:
             return BadReply(text)
-        place = line if type(line) is int and 0 < line < MAX_LINE else None
         known = cell if isinstance(cell, str) and cell in self.cells else ""
+        place = line if type(line) is int and 0 < line <= self.cells.get(known, MAX_LINE) else None
         return StudentError(kinds, text, place, known, missing=kinds[:1] == ["Missing"])
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "exercises_of", "load", "presupposes", "questions_of", "raises", "run_exercise",
 ]  # fmt: skip
 
+MAX_DETAIL = 2000  # characters of what an instructor reads of a failure: values come from the student's code
 Body = Callable[[Student, Draw], None]
 
 
@@ -121,13 +122,18 @@ def run_test(
         message = f"{test.says} ({fault.for_student})"
         return TestResult(test.name, test.points, False, message, fault.for_instructor), None
     except Premature as wait:
-        return TestResult(test.name, test.points, False, wait.for_student, str(wait)), None
+        return TestResult(test.name, test.points, False, wait.for_student, _short(wait)), None
     except AssertionError as mismatch:
-        return TestResult(test.name, test.points, False, test.says, str(mismatch)), None
+        return TestResult(test.name, test.points, False, test.says, _short(mismatch)), None
     except Exception as error:
         if getattr(error, "not_the_students_fault", False):
             raise
-        where = traceback.format_exception_only(error)[-1].strip()
+        where = _short(traceback.format_exception_only(error)[-1].strip())
         flag = Flag("test_broke", f"{exercise.name}.{test.name} broke on what the student returned: {where}")
         return TestResult(test.name, test.points, False, test.says, where), flag
     return TestResult(test.name, test.points, True), None
+
+
+def _short(what: object) -> str:
+    text = str(what)
+    return text if len(text) <= MAX_DETAIL else text[:MAX_DETAIL] + "…"

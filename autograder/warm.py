@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autograder import sandbox_cgroups
 from autograder.frames import Pipe
 
 START_SECONDS = 120
@@ -71,6 +72,10 @@ class Runner:
 
     def __init__(self, keeper: Keeper, pid: int, handle: int, pipe: Pipe) -> None:
         self.keeper, self.pid, self.handle, self.pipe = keeper, pid, handle, pipe
+        self.group = sandbox_cgroups.Group(keeper.cgroups, keeper.limits.memory)
+        process = sandbox_cgroups.process_of(handle) if keeper.cgroups else None
+        if process is not None:
+            self.group.add(process)
         self.cpu = 0.0
         self.status: int | None = None
 
@@ -81,7 +86,7 @@ class Runner:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.handle, signal.SIGKILL)
         self.pipe.close()
-        select.select([self.handle], [], [], ANSWER_SECONDS)
+        self._ended(ANSWER_SECONDS)
         if self.keeper.level == "none":  # no namespace whose end takes its children along
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -89,17 +94,26 @@ class Runner:
         self.status = -signal.SIGKILL
         answer, _ = self.keeper.control.ask({"reap": self.pid}, [])
         self.status, self.cpu = answer["status"], answer["cpu"]
+        self.group.end()
 
     def alive(self) -> bool:
         """Whether it still runs."""
-        return self.status is None and not select.select([self.handle], [], [], 0)[0]
+        return self.status is None and not self._ended(0)
+
+    def _ended(self, seconds: float) -> bool:
+        poll = select.poll()  # select refuses descriptors above 1023
+        poll.register(self.handle, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
 
 class Keeper:
     """The warm process of one chapter."""
 
-    def __init__(self, control: Control, home: Path, limits: Limits, level: str) -> None:
+    def __init__(
+        self, control: Control, home: Path, limits: Limits, level: str, cgroups: list[sandbox_cgroups.Place]
+    ) -> None:
         self.control, self.home, self.limits, self.level = control, home, limits, level
+        self.cgroups = cgroups
 
     def runner(self) -> Runner:
         """A fresh process, fenced in."""
@@ -123,23 +137,46 @@ class Keeper:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
+def _start() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """The base process, importing what it needs, and our end of the socket to it."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    environment = {
+        "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
+    }  # fmt: skip
+    root = Path(__file__).resolve().parents[1]
+    run = f"from autograder.zygote import main; main({theirs.fileno()})"
+    code = f"import sys; sys.path.insert(0, {str(root)!r}); {run}"
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-B", "-c", code], pass_fds=[theirs.fileno()], env=environment, cwd="/",
+        stdin=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    theirs.close()
+    return process, ours
+
+
+_early: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+
+def start_early() -> None:
+    """Start a base process for the next `Warm`: it imports torch while the caller still imports what it needs."""
+    _early.append(_start())
+
+
+def forget_early() -> None:
+    """End the processes that were started early and that nobody took."""
+    while _early:
+        process, ours = _early.pop()
+        ours.close()
+        process.kill()
+        process.wait()
+
+
 class Warm:
     """The base process; a context manager."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environment = {
-            "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0",
-        }  # fmt: skip
-        root = Path(__file__).resolve().parents[1]
-        run = f"from autograder.zygote import main; main({theirs.fileno()})"
-        code = f"import sys; sys.path.insert(0, {str(root)!r}); {run}"
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-B", "-c", code], pass_fds=[theirs.fileno()], env=environment, cwd="/",
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        theirs.close()
+        self.process, ours = _early.pop() if _early else _start()
         ours.settimeout(START_SECONDS)
         self.control = Control(ours)
         try:
@@ -149,6 +186,7 @@ class Warm:
             self.close()
             raise Retry(f"the warm process did not start in {START_SECONDS} s") from None
         self.keepers: list[Keeper] = []
+        self.cgroups = sandbox_cgroups.here()
 
     def keeper(self, level: str, files: dict[str, bytes], modules: list[str], limits: Limits) -> Keeper:
         """The warm process of a chapter, with these files as its course package."""
@@ -173,7 +211,7 @@ class Warm:
         finally:
             theirs.close()
         ours.settimeout(START_SECONDS)
-        keeper = Keeper(Control(ours), home, limits, level)
+        keeper = Keeper(Control(ours), home, limits, level, self.cgroups)
         self.keepers.append(keeper)
         return keeper
 

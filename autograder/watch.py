@@ -11,6 +11,7 @@ import contextlib
 import functools
 import importlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -18,7 +19,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-Call = tuple[str, str]
+Call = tuple[
+    str, str, str
+]  # a forbidden name, the cell whose code called it, and the function or class of that cell
 HELPER = "<helper of a test>"  # its own calls are not the student's
 
 
@@ -33,6 +36,8 @@ class Watch:
         self.active = False
         for name in forbidden:
             self._wrap(name)
+        if forbidden:
+            self._follow_threads()
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -62,17 +67,19 @@ class Watch:
     def note(self, name: str) -> None:
         """Note a call, with the student's innermost cell."""
         if self.active:
-            self.seen[(name, self._cell(sys._getframe(1)))] = None
+            place = self._place(sys._getframe(1))
+            if place[0] != HELPER:
+                self.seen[(name, *place)] = None
 
-    def _cell(self, frame: FrameType | None) -> str:
+    def _place(self, frame: FrameType | None) -> tuple[str, str]:
         while frame is not None:
-            filename = frame.f_code.co_filename
-            if filename == HELPER:
-                return filename
-            if frame.f_globals is self.namespace and filename.startswith("<cell "):
-                return filename[6:-1]
+            code = frame.f_code
+            if code.co_filename == HELPER:
+                return HELPER, ""
+            if frame.f_globals is self.namespace and code.co_filename.startswith("<cell "):
+                return code.co_filename[6:-1], code.co_qualname.split(".")[0]
             frame = frame.f_back
-        return ""
+        return "", "?"
 
     def _wrap(self, name: str) -> None:
         """Wrap what is no function that torch's mode sees: classes, and functions of other libraries."""
@@ -89,6 +96,19 @@ class Watch:
             found.__init__ = self._noting(name, found.__init__)  # type: ignore[misc]
         elif root != "torch" or ".autograd." in name or ".func." in name:
             setattr(module, last, self._noting(name, found))
+
+    def _follow_threads(self) -> None:
+        """torch's mode holds in one thread: those that student code starts get it too. It is blind to TorchScript."""
+        start: Callable[[threading.Thread], None] = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
+
+        @functools.wraps(start)
+        def watched(thread: threading.Thread) -> None:
+            with _Mode(self):
+                start(thread)
+
+        threading.Thread._bootstrap_inner = watched  # type: ignore[attr-defined]
+        for name in ("script", "trace", "CompilationUnit", "load"):
+            setattr(torch.jit, name, _no_script)
 
     def _noting(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -111,6 +131,10 @@ class _Mode(TorchFunctionMode):
         if name:
             self.watch.note(name)
         return func(*args, **(kwargs or {}))
+
+
+def _no_script(*args: Any, **kwargs: Any) -> Any:
+    raise RuntimeError("TorchScript is not available while an exercise that forbids calls is graded")
 
 
 def torch_is_ready() -> None:

@@ -26,6 +26,8 @@ MAX_MESSAGE = MAX_HEADER + 2 * MAX_ARRAY_BYTES
 MAX_DEPTH = 32
 MAX_ITEMS = 100_000
 MAX_BITS = 4096
+MAX_KEYS = 4096  # of one dictionary: keys can be made that all have the same hash
+KEY_BITS = 64
 PREFIX = struct.Struct("<II")  # bytes of the tree, number of blobs
 BLOB_SIZE = struct.Struct("<Q")
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -85,6 +87,10 @@ class _Encoder:
             return ["l" if isinstance(value, list) else "t", *(self.node(item, depth + 1) for item in value)]
         if isinstance(value, dict):
             pairs = list(value.items())
+            if len(pairs) > MAX_KEYS or any(_is_long(key) for key, _ in pairs):
+                raise WireError(
+                    f"a dictionary of more than {MAX_KEYS} entries or with long keys cannot be sent"
+                )
             return ["d", *([self.node(k, depth + 1), self.node(v, depth + 1)] for k, v in pairs)]
         if isinstance(value, torch.Tensor):
             return self.tensor(value)
@@ -190,11 +196,13 @@ class _Decoder:
 
     def mapping(self, pairs: list[Any], depth: int) -> dict[Any, Any]:
         found = {}
+        if len(pairs) > MAX_KEYS:
+            raise WireError(f"a dictionary of more than {MAX_KEYS} entries cannot be sent")
         for pair in pairs:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise WireError("not a dictionary")
             key = self.node(pair[0], depth + 1)
-            if not isinstance(key, str | int | float | bool | tuple | None):
+            if not isinstance(key, str | int | float | bool | tuple | None) or _is_long(key):
                 raise WireError("a dictionary key is no plain value")
             try:
                 found[key] = self.node(pair[1], depth + 1)
@@ -206,6 +214,14 @@ class _Decoder:
         if type(index) is not int or not 0 <= index < len(self.blobs):
             raise WireError("no such blob")
         return self.blobs[index]
+
+
+def _is_long(key: Any) -> bool:
+    """Whether a key is costly to compare with another of the same hash."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return len(parts) > MAX_DEPTH or any(
+        isinstance(part, tuple) or (isinstance(part, int) and part.bit_length() > KEY_BITS) for part in parts
+    )
 
 
 def _text(text: str) -> str:

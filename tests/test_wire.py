@@ -112,6 +112,10 @@ def _message(tree: object, *blobs: bytes) -> bytes:
         ["d", [1]],
         ["d", [["l"], 1]],
         ["l", ["l"] * 200_000],
+        ["d", *([k, 0] for k in range(5000))],
+        ["d", [2**61 - 1 << 10, 0]],
+        ["d", [["t", *([-1] * 40)], 0]],
+        ["d", [["t", ["t", -1, -2]], 0]],
     ],
 )
 def test_what_the_judge_refuses(tree: object) -> None:

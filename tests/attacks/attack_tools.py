@@ -1,4 +1,4 @@
-"""Submissions made from the solved chapter 02, with an attack in the cell of its last exercise or around it."""
+"""Submissions made from the solved chapter 01, with an attack in the cell of one exercise or around it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from autograder.judge import Judge
-from autograder.report import SubmissionReport
+from autograder.judge import Judge, Limits
+from autograder.report import ExerciseResult, SubmissionReport
 from coursebuild.chapter import load
 from coursebuild.compose import solution_notebook
 
-CHAPTER = "02_scaled_dot_product"
-TARGET = "attention_backward"
+CHAPTER = "01_soft_lookup"
+TARGET = "attend"
 # The other exercises are solved; the attacked one is worth nothing by itself.
-WRONG = "\n\ndef attention_backward(dO, Q, K, V):\n    raise RuntimeError('no idea')\n"
-VALUES = {"values_collect_what_they_gave", "agrees_with_small_nudges"}
+WRONG = "\n\ndef attend(q, K, V):\n    raise RuntimeError('no idea')\n"
+RETURNS = "\n\ndef attend(q, K, V):\n    return {}\n"
 SEED = b"a seed of the tests" * 2
+# Wide enough for a machine that is busy with something else, short enough for the rows that never end.
+LIMITS = Limits(cells=8, call=3, total=60, cpu=60, memory=1 << 30)
 
 Notebook = dict[str, Any]
 Edit = Callable[[Notebook], None]
@@ -86,31 +88,34 @@ def flags(report: SubmissionReport) -> set[str]:
     return found | {flag.name for exercise in report.exercises for flag in exercise.flags}
 
 
+def target_of(report: SubmissionReport) -> ExerciseResult:
+    """The result of the attacked exercise."""
+    return next(one for one in report.exercises if one.exercise == TARGET)
+
+
 def told(report: SubmissionReport) -> str:
     """Everything that a student may read in a report."""
     tests = [test.message for exercise in report.exercises for test in exercise.tests]
     return "\n".join([*tests, *(output.error for output in report.outputs)])
 
 
-def expect_no_values(judge: Judge, content: bytes, *names: str) -> SubmissionReport:
-    """The attack earns nothing for values; tests of shapes, dtypes and side effects may pass, as they should."""
-    report = grade(judge, content)
-    passed = {t.name for e in report.exercises if e.exercise == TARGET for t in e.tests if t.passed}
-    assert not passed & VALUES, passed
-    assert report.score < FULL
-    assert set(names) <= flags(report), report.flags
-    assert grade(judge, json.dumps(solved()).encode()).score == FULL, "the submission after it suffers"
-    return report
+def printed(report: SubmissionReport) -> str:
+    """What the cells of a submission printed."""
+    return "\n".join(output.text for output in report.outputs)
 
 
 def expect(
     judge: Judge, content: bytes, score: float, *names: str, status: str = "graded"
 ) -> SubmissionReport:
-    """The attack gets its honest value and its flags, and the next honest submission gets everything."""
+    """The attack gets its honest value and its flags, reaches nothing, and the next honest work gets everything.
+
+    An attack prints REACHED where it got at something that it must not get at.
+    """
     report = grade(judge, content)
     failed = [(t.name, t.detail) for e in report.exercises for t in e.tests if not t.passed]
     assert (report.status, report.score) == (status, score), (failed, report.flags, report.outputs)
     assert set(names) <= flags(report), report.flags
+    assert "REACHED" not in printed(report), report.outputs
     honest = grade(judge, json.dumps(solved()).encode())
     assert honest.score == FULL, "the submission after it suffers"
     assert not honest.flags, honest.flags

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from attack_tools import FULL, TARGET, WITHOUT, expect, with_code
+from attack_tools import FULL, WITHOUT, expect, target_of, with_code
+from rows import row
 
 from autograder.judge import Judge
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack]
 
 BODY = """
-def _with(attend, dO, Q, K, V):
-    Q, K, V, dO = (torch.tensor(x, dtype=torch.float64) for x in (Q, K, V, dO))
-    q, k, v = (x.clone().requires_grad_() for x in (Q, K, V))
-    out = attend(q[None, None], k[None, None], v[None, None])[0, 0]
-    return out, (q, k, v), dO
-
-
-def attention_backward(dO, Q, K, V):
-    out, inputs, dO = _with({attend}, dO, Q, K, V)
-    out.{how}
-    return tuple(x.grad.numpy() for x in inputs)
+def attend(q, K, V):
+    return {attend}(*(torch.as_tensor(x)[None] for x in (q[None], K, V)))[0, 0].numpy()
 """
 WAYS = {
     "plain": "torch.nn.functional.scaled_dot_product_attention",
@@ -39,20 +31,22 @@ HEAD = (
 )
 
 
+@row("forbidden_call")
 @pytest.mark.parametrize("way", WAYS)
 def test_forbidden_call(judge: Judge, way: str) -> None:
-    code = HEAD + BODY.format(attend=WAYS[way], how="backward(dO)")
+    code = HEAD + BODY.format(attend=WAYS[way])
     report = expect(judge, with_code(code), WITHOUT, "forbidden_call")
-    exercise = next(one for one in report.exercises if one.exercise == TARGET)
+    exercise = target_of(report)
     assert exercise.forbidden
     assert any(test.passed for test in exercise.tests), (
         "it would have passed: the rule alone takes the points"
     )
 
 
+@row("forbidden_call")
 def test_comparing_ones_own_work_is_allowed(judge: Judge, right: str) -> None:
     check = "import torch\ntorch.nn.functional.scaled_dot_product_attention(*(torch.ones(1, 2, 2) for _ in 'abc'))\n"
     report = expect(judge, with_code(right + "\n\n" + check), FULL)
-    exercise = next(one for one in report.exercises if one.exercise == TARGET)
+    exercise = target_of(report)
     assert not exercise.forbidden
     assert exercise.flags, "a person may look"

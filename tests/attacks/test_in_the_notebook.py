@@ -19,12 +19,14 @@ from attack_tools import (
     solved,
     with_code,
 )
+from rows import row
 
 from autograder.judge import Judge
 
 pytestmark = pytest.mark.attack
 
 
+@row("skip_tag")
 def test_skip_tag(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         for one in notebook["cells"]:
@@ -33,6 +35,7 @@ def test_skip_tag(judge: Judge) -> None:
     expect(judge, edited(edit), WITHOUT, "special_tag")
 
 
+@row("duplicate_cell")
 def test_duplicate_cell(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         twin = json.loads(json.dumps(cell(notebook, f"{TARGET}-hidden")))
@@ -41,6 +44,7 @@ def test_duplicate_cell(judge: Judge) -> None:
     expect(judge, edited(edit), WITHOUT, "duplicate_cell")
 
 
+@row("future_schema")
 @pytest.mark.parametrize("version", [99, "x", None, [1], float("nan")])
 def test_future_schema(judge: Judge, version: Any) -> None:
     def edit(notebook: Notebook) -> None:
@@ -49,6 +53,7 @@ def test_future_schema(judge: Judge, version: Any) -> None:
     expect(judge, edited(edit), WITHOUT, "odd_schema")
 
 
+@row("delete_tests")
 def test_delete_tests(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         notebook["cells"] = [
@@ -58,6 +63,7 @@ def test_delete_tests(judge: Judge) -> None:
     expect(judge, edited(edit), WITHOUT, "deleted_cells")
 
 
+@row("delete_tests")
 def test_strip_metadata(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         for one in notebook["cells"]:
@@ -66,6 +72,7 @@ def test_strip_metadata(judge: Judge) -> None:
     expect(judge, edited(edit), WITHOUT, "deleted_cells")
 
 
+@row("flip_flags")
 def test_flip_flags(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         for one in notebook["cells"]:
@@ -76,6 +83,7 @@ def test_flip_flags(judge: Judge) -> None:
     expect(judge, edited(edit), WITHOUT, "changed_flags")
 
 
+@row("change_points")
 def test_change_points(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         cell(notebook, f"{TARGET}-hidden")["metadata"]["nbgrader"]["points"] = 1000
@@ -84,6 +92,7 @@ def test_change_points(judge: Judge) -> None:
     assert report.max_score == FULL
 
 
+@row("reorder")
 def test_reorder(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         notebook["cells"].reverse()
@@ -91,6 +100,7 @@ def test_reorder(judge: Judge) -> None:
     expect(judge, edited(edit, code=None), FULL)
 
 
+@row("change_kernel")
 def test_change_kernel(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         notebook["metadata"]["kernelspec"] = {"name": "bash", "display_name": "x", "language": "sh"}
@@ -98,6 +108,7 @@ def test_change_kernel(judge: Judge) -> None:
     expect(judge, edited(edit), WITHOUT, "changed_kernel")
 
 
+@row("stale_output")
 def test_stale_output(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         for one in notebook["cells"]:
@@ -109,18 +120,17 @@ def test_stale_output(judge: Judge) -> None:
     expect(judge, edited(edit), WITHOUT)
 
 
+@row("extra_cells")
 def test_extra_cells(judge: Judge, right: str) -> None:
     def edit(notebook: Notebook) -> None:
         at = notebook["cells"].index(cell(notebook, TARGET))
         notebook["cells"].insert(at, code_cell("def my_helper(x):\n    return x"))
 
-    source = (
-        right
-        + "\n\n_mine = attention_backward\n\n\ndef attention_backward(*a):\n    return my_helper(_mine(*a))\n"
-    )
+    source = right + "\n\n_mine = attend\n\n\ndef attend(*a):\n    return my_helper(_mine(*a))\n"
     expect(judge, edited(edit, code=source), FULL)
 
 
+@row("change_points")
 def test_fake_gradebook_cell(judge: Judge) -> None:
     def edit(notebook: Notebook) -> None:
         facts = {"grade_id": "bonus", "grade": True, "points": 100, "solution": False, "schema_version": 3}
@@ -150,9 +160,15 @@ MALFORMED: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("row", MALFORMED)
-def test_malformed(judge: Judge, row: str) -> None:
-    report = expect(judge, MALFORMED[row], 0, "invalid", status="invalid")
+HUGE = ("deep", "deep_cells", "huge", "many_cells")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=row("huge_notebook" if case in HUGE else "malformed")) for case in MALFORMED],
+)
+def test_malformed(judge: Judge, case: str) -> None:
+    report = expect(judge, MALFORMED[case], 0, "invalid", status="invalid")
     assert report.max_score == FULL
 
 
@@ -167,6 +183,7 @@ def test_shell_lines_do_no_harm(judge: Judge, right: str) -> None:
     expect(judge, with_code("%matplotlib inline\n!pip install everything\n" + right), FULL)
 
 
+@row("delete_tests")
 def test_nothing_is_there(judge: Judge) -> None:
     expect(judge, b'{"nbformat": 4, "cells": [], "metadata": {}}', 0, "deleted_cells")
 
