@@ -209,7 +209,7 @@ def test_attention_equals_sdpa_with_both_kinds_of_masks(
     one, other = [[value.clone().requires_grad_() for value in values] for _ in range(2)]
     q, k, v = other
     expected = scaled_dot_product_attention(q, k, v, attn_mask=additive(mask, dtype) if numbers else mask)
-    got = masked_attention(*one, mask)
+    got = masked_attention(one[0], one[1], one[2], mask)
     close(got, expected, FORWARD)
     upstream = torch.randn_like(expected)
     got.backward(upstream)
@@ -391,6 +391,11 @@ def test_a_model_that_varies_or_gives_nan_is_refused() -> None:
         with pytest.raises(ValueError, match="eval"):
             leak_test(model, vectors(7), may)
     assert not leak_test(dropout.eval(), vectors(7), may).any()
+
+
+def test_ids_that_are_all_the_same_cannot_be_tried() -> None:
+    with pytest.raises(ValueError, match="at least two different ones"):
+        leak_test(lambda ids: ids, torch.full((2, 5), 3), causal_mask(5, 5, 0))
 
 
 def test_rounding_is_no_change_and_nan_is() -> None:

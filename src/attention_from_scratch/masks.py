@@ -136,9 +136,8 @@ def changed(
 
     Rounding is 64 units in the last place of the largest number in either output, and of 1 at least.
     """
-    one, other = (
-        t.double().reshape(*t.shape[:2], -1) for t in (before, after)
-    )  # (batch, positions, numbers)
+    one = before.double().reshape(*before.shape[:2], -1)  # (batch, positions, numbers)
+    other = after.double().reshape(*after.shape[:2], -1)  # (batch, positions, numbers)
     size = torch.stack([one, other]).nan_to_num(0.0, 0.0, 0.0).abs().max().clamp(min=1.0)
     unit = torch.finfo(before.dtype).eps if before.is_floating_point() else 0.0
     return ~((one - other).abs().amax(dim=-1) <= 64 * unit * size)
@@ -157,9 +156,12 @@ def leak_test(
     examples may never change. `x` holds vectors, (batch, inputs, width), or token ids, (batch, inputs), which are
     replaced by other ids that occur in `x`. `x` stays as it is.
 
-    Raises ValueError when the model answers the same input in two ways (say, because dropout is on) or with NaN.
+    Raises ValueError when the model answers the same input in two ways (say, because dropout is on) or with NaN, and
+    when all ids of `x` are the same, so that there is no other to try.
     """
     ### BEGIN SOLUTION
+    if not x.is_floating_point() and (x == x.flatten()[0]).all():
+        raise ValueError("all ids of x are the same: give the leak test at least two different ones")
     before = model(x)
     if changed(before, model(x)).any():
         raise ValueError("two calls with the same input differ or hold NaN: call eval() before the leak test")
