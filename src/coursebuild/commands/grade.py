@@ -39,11 +39,21 @@ def _positive(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Grade, print the table, write the JSON. 0: everything is final; 1: something needs another try."""
-    from rich.console import Console
-
     from autograder.quick import skip_slow_imports
+    from autograder.warm import forget_early, start_early
 
     skip_slow_imports()
+    if not arguments.dask:
+        start_early()
+    try:
+        return _run(arguments)
+    finally:
+        forget_early()
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
     from autograder.classroom import open_class
     from autograder.grade import Options, grade_class
     from autograder.results import as_json, print_table
