@@ -22,7 +22,7 @@ from autograder.graded_notebook import StudentCells, graded_notebook, student_ce
 from autograder.journal import Journal, code_digest, judging_key, submission_key
 from autograder.overview import overview_page
 from autograder.report import ExerciseResult, Flag, Isolation, SubmissionReport
-from autograder.workers import DaskJudges, Judges, LocalJudges, Task, retry_report
+from autograder.workers import Judges, LocalJudges, Task, retry_report
 from coursebuild.chapter import Chapter, all_chapters, load
 from coursebuild.errors import CourseError
 
@@ -89,6 +89,8 @@ def grade_class(room: Classroom, chapter: str, options: Options) -> ClassResult:
 def _judges(room: Classroom, chapter: str, options: Options) -> Judges:
     private = room.private_tests(chapter)
     if options.dask:
+        from autograder.dask_judges import DaskJudges
+
         return DaskJudges(options.dask, options.isolation, private, code_digest())
     return LocalJudges(options.isolation, options.workers, private, options.make_judge)
 

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nbgrader.api import Gradebook
+
 from autograder.classroom import Classroom, open_class
 from autograder.grade import ClassResult, Options, grade_class
 from autograder.report import (
@@ -84,6 +86,22 @@ def hand_in(room: Classroom, student: str, wrong: tuple[str, ...] = (), extra: s
 def grade(room: Classroom, **options: Any) -> ClassResult:
     """Grade with the stub judge."""
     return grade_class(room, CHAPTER, Options(make_judge=StubJudge, **options))
+
+
+def gradebook_rows(room: Classroom) -> list[tuple[Any, ...]]:
+    """Everything that the gradebook says of everybody's work, without its random ids."""
+    with Gradebook(room.database) as book:
+        rows: list[tuple[Any, ...]] = []
+        for submission in book.assignment_submissions(CHAPTER):
+            for notebook in submission.notebooks:
+                who = (submission.student.id, submission.timestamp, submission.extension)
+                rows.append((*who, notebook.flagged, notebook.late_submission_penalty))
+                for grade in notebook.grades:
+                    found = (grade.auto_score, grade.manual_score, grade.extra_credit)
+                    rows.append((*who, grade.name, *found, grade.needs_manual_grade))
+                for comment in notebook.comments:
+                    rows.append((*who, comment.name, comment.auto_comment, comment.manual_comment))
+        return sorted(rows, key=str)
 
 
 def by_student(result: ClassResult) -> dict[str, tuple[str, float]]:
