@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 
 from autograder import sandbox_linux as linux
 
@@ -57,17 +58,11 @@ NUMBER_AT, ARCH_AT, FIRST_ARGUMENT_AT = 0, 4, 16
 CLONE_THREAD = 0x10000
 
 
-class _Instruction(ctypes.Structure):
-    _fields_ = (
-        ("code", ctypes.c_uint16),
-        ("jt", ctypes.c_uint8),
-        ("jf", ctypes.c_uint8),
-        ("k", ctypes.c_uint32),
-    )
+INSTRUCTION = struct.Struct("=HBBI")  # code, jump if true, jump if false, number
 
 
 class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_uint16), ("instructions", ctypes.POINTER(_Instruction)))
+    _fields_ = (("length", ctypes.c_uint16), ("instructions", ctypes.c_void_p))
 
 
 def program(process: int) -> list[tuple[int, int, int, int]]:
@@ -108,8 +103,8 @@ def _only_for(number: int, *processes: int) -> list[tuple[int, int, int, int]]:
 def apply() -> None:
     """Filter this process from now on; needs `no_new_privileges` before."""
     made = program(os.getpid())
-    array = (_Instruction * len(made))(*(_Instruction(*one) for one in made))
-    linux.seccomp_filter(_Program(len(made), array))
+    instructions = ctypes.create_string_buffer(b"".join(INSTRUCTION.pack(*one) for one in made))
+    linux.seccomp_filter(_Program(len(made), ctypes.addressof(instructions)))
 
 
 def available() -> bool:
