@@ -23,7 +23,7 @@ from coursebuild.mathjax import copy_mathjax
 from coursebuild.paths import REPOSITORY, Paths
 
 STAMP = ".course-build"
-_AUTHORED = ("*.md", "*.bib", "_static/*")
+_AUTHORED = ("*.md", "*.bib", "_include/*.md", "_static/*")
 
 
 @dataclass(frozen=True)
