@@ -9,7 +9,7 @@ READY := .venv/ready
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup course test lint lab serve clean
+.PHONY: help setup course test lint lab serve picture clean
 
 help:
 	@echo "make course   set up, build the book, grade the sample class"
@@ -44,6 +44,9 @@ lab: $(READY)
 serve: $(READY)
 	@echo "The book is on http://127.0.0.1:8000 (Ctrl-C stops it)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
+picture: $(READY)
+	@$(BIN)/python tests/browser/picture.py
 
 clean:
 	rm -rf _build
