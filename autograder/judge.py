@@ -7,7 +7,6 @@ with Judge() as judge:
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import threading
 import time
@@ -17,6 +16,7 @@ from types import TracebackType
 
 from autograder import bundle, forbidden
 from autograder.ingest import Ingested, Invalid, Reference, ingest, reference_of
+from autograder.private_tests import merged, read_private
 from autograder.probes import Unavailable, choose
 from autograder.report import ExerciseResult, Flag, Isolation, SubmissionReport, TestResult, Written
 from autograder.session import Call, Session, lines_of
@@ -188,36 +188,8 @@ class Judge:
         key = hashlib.sha256(content).hexdigest()
         with self.lock:
             if key not in course.private:
-                course.private[key] = _merged(course.exercises, _private(path, key))
+                course.private[key] = merged(course.exercises, read_private(path, key))
             return course.private[key]
-
-
-def _private(path: Path, key: str) -> dict[str, Exercise]:
-    spec = importlib.util.spec_from_file_location(f"private_tests_{key[:12]}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        return exercises_of(module)
-    except Exception as error:
-        raise CourseError(f"{path} cannot be used ({type(error).__name__}: {error}); correct it") from error
-
-
-def _merged(exercises: dict[str, Exercise], private: dict[str, Exercise]) -> dict[str, Exercise]:
-    unknown = sorted(set(private) - set(exercises))
-    if unknown:
-        raise CourseError(
-            f"the private tests name exercises that the chapter does not have: {', '.join(unknown)}"
-        )
-    return {
-        name: Exercise(
-            name,
-            [*exercise.forbids, *(private[name].forbids if name in private else ())],
-            [*exercise.tests, *(private[name].tests if name in private else ())],
-        )
-        for name, exercise in exercises.items()
-    }
 
 
 def _release(chapter: Chapter) -> dict[str, object]:

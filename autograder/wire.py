@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -17,19 +16,15 @@ import numpy as np
 import torch
 
 from autograder import wire_arrays as arrays
-from autograder.wire_arrays import MAX_ARRAY_BYTES, WireError
+from autograder.wire_arrays import WireError
+from autograder.wire_message import MAX_ITEMS, MAX_MESSAGE, pack, parse, peek
 
 __all__ = ["MAX_MESSAGE", "Handles", "Hooks", "WireError", "decode", "encode", "peek"]
 
-MAX_HEADER = 4 << 20
-MAX_MESSAGE = MAX_HEADER + 2 * MAX_ARRAY_BYTES
 MAX_DEPTH = 32
-MAX_ITEMS = 100_000
 MAX_BITS = 4096
 MAX_KEYS = 4096  # of one dictionary: keys can be made that all have the same hash
 KEY_BITS = 64
-PREFIX = struct.Struct("<II")  # bytes of the tree, number of blobs
-BLOB_SIZE = struct.Struct("<Q")
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 Handles = Callable[[Any], "int | None"]
@@ -126,11 +121,7 @@ def encode(
     """A value as bytes. `reference` may give `["c", n]`, `["h", n]` or `["g", kind, seed]` for other objects."""
     encoder = _Encoder(inbound, reference)
     tree = json.dumps(encoder.node(value), allow_nan=False, separators=(",", ":")).encode("ascii")
-    size = len(tree) + sum(map(len, encoder.blobs))
-    if len(tree) > MAX_HEADER or size > MAX_MESSAGE - 65536:
-        raise WireError(f"a value of {size} bytes is too large to be sent")
-    sizes = b"".join(BLOB_SIZE.pack(len(blob)) for blob in encoder.blobs)
-    return b"".join([PREFIX.pack(len(tree), len(encoder.blobs)), sizes, tree, *encoder.blobs])
+    return pack(tree, encoder.blobs)
 
 
 class _Decoder:
@@ -234,44 +225,5 @@ def _text(text: str) -> str:
 
 def decode(message: bytes, hooks: Hooks | None = None) -> Any:
     """The value in a message; WireError for anything else, whatever the bytes are."""
-    tree, blobs = _parse(message)
+    tree, blobs = parse(message)
     return _Decoder(blobs, hooks).node(tree)
-
-
-def peek(message: bytes) -> dict[str, Any]:
-    """The plain entries of a message that is a dictionary: its texts and numbers, nothing that needs a blob."""
-    tree, _ = _parse(message)
-    if not isinstance(tree, list) or tree[:1] != ["d"]:
-        raise WireError("a message is no dictionary")
-    plain = {}
-    for pair in tree[1:65]:
-        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise WireError("a message is no dictionary")
-        plain[pair[0]] = pair[1] if isinstance(pair[1], str | int) else None
-    return plain
-
-
-def _parse(message: bytes) -> tuple[Any, list[memoryview]]:
-    view = memoryview(message)
-    if not PREFIX.size <= len(view) <= MAX_MESSAGE:
-        raise WireError("a message has a wrong length")
-    tree_size, count = PREFIX.unpack_from(view)
-    start = PREFIX.size + count * BLOB_SIZE.size
-    if count > MAX_ITEMS or tree_size > MAX_HEADER or start + tree_size > len(view):
-        raise WireError("a message has a wrong length")
-    sizes = [BLOB_SIZE.unpack_from(view, PREFIX.size + i * BLOB_SIZE.size)[0] for i in range(count)]
-    if start + tree_size + sum(sizes) != len(view):
-        raise WireError("a message has a wrong length")
-    blobs, position = [], start + tree_size
-    for size in sizes:
-        blobs.append(view[position : position + size])
-        position += size
-    try:
-        tree = json.loads(bytes(view[start : start + tree_size]), parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        raise WireError("the tree of a message is not JSON, or too deep") from None
-    return tree, blobs
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)

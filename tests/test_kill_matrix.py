@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 
 from autograder.killmatrix import chapters, counts_fault, reference_variant, try_variant
 from autograder.testing import exercises_of, load
-from autograder.variants.base import Variant, variants_of
+from autograder.variants.base import Variant, definition, variants_of
 
 CASES = [
     pytest.param(slug, variant, id=f"{slug}-{variant.exercise}-{variant.name}")
@@ -47,3 +50,12 @@ def test_every_hidden_test_catches_somebody(slug: str) -> None:
         if (exercise.name, test.name) not in named
     ]
     assert not idle, f"no wrong variant is named for: {', '.join(idle)}"
+
+
+def test_a_definition_ends_with_its_closing_comment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\n"
+    (tmp_path / "closing_comment.py").write_text(f"import math\n\n\n{source}\n\ndef g():\n    return 2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert definition(importlib.import_module("closing_comment"), "f") == source
+    with pytest.raises(ValueError, match="defines no h"):
+        definition(importlib.import_module("closing_comment"), "h")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
-import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
+
+from coursebuild.module_source import read_module
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,12 @@ def variants_of(slug: str) -> list[Variant]:
 
 
 def definition(module: ModuleType, name: str) -> str:
-    """The source of a top-level function or class of a module, decorators included."""
-    text = inspect.getsource(module)
-    for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            return "\n".join(text.splitlines()[first - 1 : node.end_lineno]) + "\n"
-    raise ValueError(f"{module.__name__} defines no {name}")
+    """The source of a top-level function or class of a module, decorators and closing comments included."""
+    assert module.__file__ is not None
+    source = read_module(Path(module.__file__))
+    if name not in source.spans:
+        raise ValueError(f"{module.__name__} defines no {name}")
+    return source.source(name) + "\n"
 
 
 def _one_of(exercise: str, name: str, body: str | None, edit: tuple[str, str] | None) -> None:
