@@ -71,7 +71,7 @@ def bench(count: int, many: int, rounds: int = ROUNDS, chapter: str = CHAPTER) -
     workers = min(2, len(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory(prefix="course-bench-") as directory:
         compared = _compare(Path(directory) / "compared", chapter, count, workers, rounds)
-        large = _large(Path(directory) / "large", chapter, many, workers) if many else None
+        large = _large(Path(directory) / "large", chapter, many, workers, rounds) if many else None
     return {"chapter": chapter, "workers": workers, "machine": machine(), **compared, "large_class": large}
 
 
@@ -95,10 +95,10 @@ def _compare(base: Path, chapter: str, count: int, workers: int, rounds: int) ->
     }
 
 
-def _large(base: Path, chapter: str, count: int, workers: int) -> dict[str, Any]:
-    """A large class: one run for the clock, and one that is watched for its memory."""
+def _large(base: Path, chapter: str, count: int, workers: int, rounds: int) -> dict[str, Any]:
+    """A large class: some runs for the clock, and one that is watched for its memory."""
     _make_class(base, chapter, count, MIXED)
-    measure = Measure("course grade, mixed", count, [_grade(base, chapter, workers) for _ in range(2)])
+    measure = Measure("course grade, mixed", count, [_grade(base, chapter, workers) for _ in range(rounds)])
     means = _means(base / "class", chapter)
     memory = Memory()
     _forget(base)
@@ -174,12 +174,12 @@ def _scores(root: Path, chapter: str) -> dict[tuple[str, str], float | None]:
         }
 
 
-def run(json_file: Path | None = None, count: int = 20, many: int = 200) -> int:
+def run(json_file: Path | None = None, count: int = 20, many: int = 200, rounds: int = ROUNDS) -> int:
     """The command: measure, print, and write the JSON where asked."""
     print(
         f"Grading {count} submissions of {CHAPTER} both ways, then {many}; this takes a while …", flush=True
     )
-    result = bench(count, many)
+    result = bench(count, many, rounds)
     if json_file:
         json_file.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     for key in ("ours", "stock", "large_class"):

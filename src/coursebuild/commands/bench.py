@@ -31,6 +31,9 @@ def register(subparsers: Any) -> None:
         if kind == "grading":
             added.add_argument("--count", type=int, default=20, metavar="N", help="graded both ways (20)")
             added.add_argument(
+                "--rounds", type=int, default=2, metavar="N", help="how often each is measured (2)"
+            )
+            added.add_argument(
                 "--many", type=int, default=200, metavar="N", help="the large class; 0 leaves it out (200)"
             )
         added.set_defaults(run=run)
@@ -48,7 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         raise CourseError(f"the {arguments.kind} benchmark is not written yet; choose another kind") from None
     given = {"json_file": arguments.json} | {
-        name: getattr(arguments, name) for name in ("device", "count", "many") if hasattr(arguments, name)
+        name: getattr(arguments, name)
+        for name in ("device", "count", "many", "rounds")
+        if hasattr(arguments, name)
     }
     takes = inspect.signature(module.run).parameters
     return int(module.run(**{key: value for key, value in given.items() if key in takes}))
