@@ -138,9 +138,13 @@ def _watch(command: list[str], log: Path, archive: Archive, folder: Path) -> int
         task = bar.add_task(archive.file, total=archive.size)
         temporary = {name: str(work) for name in ("TMPDIR", "TEMP", "TMP")}
         with subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | temporary) as process:
-            while process.poll() is None:
-                bar.update(task, completed=min(archive.size, _bytes_in(folder)))
-                time.sleep(0.05)
+            try:
+                while process.poll() is None:
+                    bar.update(task, completed=min(archive.size, _bytes_in(folder)))
+                    time.sleep(0.05)
+            except BaseException:  # a notebook's interrupt reaches us and not pip
+                process.kill()
+                raise
         return process.returncode
 
 
