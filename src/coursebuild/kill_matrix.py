@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from coursebuild.chapter import all_chapters, full_name
 from coursebuild.files import write_atomically
 from coursebuild.paths import REPOSITORY
 
+# a name that has to break at the end of a line, or the table is wider than the page
+_LONG_NAME = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+){2,}\b")
 INTRODUCTION = """\
 # What the hidden tests catch
 
@@ -46,7 +49,8 @@ def matrices(names: Iterable[str] = (), say: Callable[[str], None] = print) -> l
 
 def page(names: Iterable[str] = (), say: Callable[[str], None] = print) -> str:
     """All tables as a page of the book."""
-    return INTRODUCTION + "".join(f"\n{made.table}" for made in matrices(names, say))
+    tables = "".join(f"\n{made.table}" for made in matrices(names, say))
+    return INTRODUCTION + _LONG_NAME.sub(lambda name: name[0].replace("_", "_<wbr>"), tables)
 
 
 def _matrix(name: str, say: Callable[[str], None]) -> Matrix:
