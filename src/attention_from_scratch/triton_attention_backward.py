@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attention_from_scratch.triton_attention_forward import FLOAT32_SIZES, check_inputs, triton_attention
+from attention_from_scratch.triton_attention_forward import triton_attention
+from attention_from_scratch.triton_launch import AMD, check_inputs, tiles
 from attention_from_scratch.triton_support import tl, triton
 
 __all__ = [
@@ -181,17 +182,6 @@ def dq_kernel(
     ### END SOLUTION
 
 
-def backward_block_sizes(dim: int, dtype: torch.dtype) -> dict[str, int]:
-    """Tiles and warps of the two large backward kernels (see `course bench attention`)."""
-    if dtype == torch.float32:
-        return FLOAT32_SIZES[dim > 64]
-    if dim <= 64:
-        return {"BLOCK_Q": 64, "BLOCK_K": 64, "num_warps": 4, "num_stages": 2}
-    if dim <= 128:
-        return {"BLOCK_Q": 64, "BLOCK_K": 64, "num_warps": 8, "num_stages": 2}
-    return {"BLOCK_Q": 32, "BLOCK_K": 32, "num_warps": 8, "num_stages": 1}
-
-
 def triton_attention_backward(
     dout: Float[Tensor, "batch heads queries dim"],
     q: Float[Tensor, "batch heads queries dim"],
@@ -201,7 +191,7 @@ def triton_attention_backward(
     lse: Float[Tensor, "batch heads queries"],
     dlse: Float[Tensor, "batch heads queries"] | None,
     causal: bool,
-    lengths: Int[Tensor, batch] | None,
+    lengths: Int[Tensor, " batch"] | None,
     scale: float,
 ) -> tuple[
     Float[Tensor, "batch heads queries dim"],
@@ -225,16 +215,18 @@ def triton_attention_backward(
     )
     if dlse is not None:
         delta -= dlse  # lse's own gradient by the scores is the weights: it joins where delta stands
-    constants |= {"CAUSAL": causal, "HAS_LENGTHS": lengths is not None, **backward_block_sizes(dim, q.dtype)}
+    constants |= {"CAUSAL": causal, "HAS_LENGTHS": lengths is not None}
     rest = (lse, delta, q if lengths is None else lengths)
     inputs = (*q.stride(), *k.stride(), *v.stride(), *dout.stride())
-    dkdv_kernel[(triton.cdiv(keys, constants["BLOCK_K"]), batch * groups)](
+    sizes = tiles("dkdv", dim, q.dtype, AMD)
+    dkdv_kernel[(triton.cdiv(keys, sizes["BLOCK_K"]), batch * groups)](
         q, k, v, dout, dk, dv, *rest, *inputs, *dk.stride(),
-        groups, heads // groups, queries, keys, scale, **constants,
+        groups, heads // groups, queries, keys, scale, **constants, **sizes,
     )  # fmt: skip
-    dq_kernel[(triton.cdiv(queries, constants["BLOCK_Q"]), batch * heads)](
+    sizes = tiles("dq", dim, q.dtype, AMD)
+    dq_kernel[(triton.cdiv(queries, sizes["BLOCK_Q"]), batch * heads)](
         q, k, v, dout, dq, *rest, *inputs, *dq.stride(),
-        heads, heads // groups, queries, keys, scale, **constants,
+        heads, heads // groups, queries, keys, scale, **constants, **sizes,
     )  # fmt: skip
     return dq, dk, dv
 

@@ -16,13 +16,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from attention_from_scratch.triton_support import INTERPRETED, check_runnable, tl, triton
+from attention_from_scratch.triton_launch import block_sizes, check_inputs
+from attention_from_scratch.triton_support import check_runnable, tl, triton
 
-__all__ = ["attention_forward_kernel", "attention_specification", "triton_attention"]
+__all__ = [
+    "attention_forward_kernel", "attention_specification", "blocks_to_visit", "one_head_attention", "one_head_kernel",
+    "triton_attention",
+]  # fmt: skip
 
 LOG2_E = math.log2(math.e)
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-WIDEST = 256
 
 
 def attention_specification(
@@ -30,7 +32,7 @@ def attention_specification(
     k: Float[Tensor, "batch groups keys dim"],
     v: Float[Tensor, "batch groups keys dim"],
     causal: bool,
-    lengths: Int[Tensor, batch] | None,
+    lengths: Int[Tensor, " batch"] | None,
     scale: float,
 ) -> tuple[Float[Tensor, "batch heads queries dim"], Float[Tensor, "batch heads queries"]]:
     """What the kernel computes, in plain PyTorch: the output, and the log-sum-exp of every row of scores."""
@@ -48,6 +50,79 @@ def attention_specification(
     safe = torch.where(lse == -math.inf, 0.0, lse)[..., None]
     weights = torch.where(seen, torch.exp(torch.where(seen, scores, safe) - safe), 0.0)
     return weights @ v, lse
+
+
+@triton.jit
+def one_head_kernel(
+    q_ptr, k_ptr, v_ptr, out_ptr, lse_ptr, queries, keys, scale,
+    DIM: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr,
+):  # fmt: skip
+    """Rows p·BLOCK_Q … of the output of one head, for program p, and the log-sum-exp of their scores.
+
+    q and out are (queries, DIM), k and v are (keys, DIM), contiguous; lse is (queries,). All are float32, and DIM is a
+    power of two. The score of a query and a key is scale · q·k. Every query sees every key.
+    """
+    ### BEGIN SOLUTION
+    rows = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
+    dims = tl.arange(0, DIM)
+    in_row = (rows < queries)[:, None]
+    q = tl.load(q_ptr + rows[:, None] * DIM + dims[None, :], mask=in_row, other=0.0)  # (BLOCK_Q, DIM)
+    largest = tl.full([BLOCK_Q], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_Q], tl.float32)
+    blend = tl.zeros([BLOCK_Q, DIM], tl.float32)
+    for start in range(0, keys, BLOCK_K):
+        key = start + tl.arange(0, BLOCK_K)
+        at = key[:, None] * DIM + dims[None, :]  # (BLOCK_K, DIM)
+        k = tl.load(k_ptr + at, mask=(key < keys)[:, None], other=0.0)
+        v = tl.load(v_ptr + at, mask=(key < keys)[:, None], other=0.0)
+        scores = scale * tl.dot(q, tl.trans(k), input_precision="ieee")  # (BLOCK_Q, BLOCK_K)
+        scores = tl.where((key < keys)[None, :], scores, float("-inf"))
+        new = tl.maximum(largest, tl.max(scores, 1))
+        shrink = tl.exp(largest - new)
+        weights = tl.exp(scores - new[:, None])
+        total = total * shrink + tl.sum(weights, 1)
+        blend = tl.dot(weights, v, blend * shrink[:, None], input_precision="ieee")
+        largest = new
+    tl.store(out_ptr + rows[:, None] * DIM + dims[None, :], blend / total[:, None], mask=in_row)
+    tl.store(lse_ptr + rows, largest + tl.log(total), mask=rows < queries)
+    ### END SOLUTION
+
+
+def one_head_attention(
+    q: Float[Tensor, "queries dim"],
+    k: Float[Tensor, "keys dim"],
+    v: Float[Tensor, "keys dim"],
+    scale: float,
+    block_q: int,
+    block_k: int,
+    out: Float[Tensor, "queries dim"],
+    lse: Float[Tensor, " queries"],
+) -> tuple[Float[Tensor, "queries dim"], Float[Tensor, " queries"]]:
+    """Launch `one_head_kernel`, one program a block of queries; writes into `out` and `lse` and returns them."""
+    check_runnable(q, k, v, out, lse)
+    queries, dim = q.shape
+    one_head_kernel[(triton.cdiv(queries, block_q),)](
+        q, k, v, out, lse, queries, len(k), scale, DIM=dim, BLOCK_Q=block_q, BLOCK_K=block_k
+    )
+    return out, lse
+
+
+def blocks_to_visit(
+    block: int, block_q: int, block_k: int, queries: int, keys: int, length: int, causal: bool
+) -> int:
+    """How many blocks of keys, counted from the first, the block of queries number `block` has to visit.
+
+    Blocks of queries hold `block_q` rows, blocks of keys `block_k`. Only keys below `length` are seen (`length` is at
+    most `keys`), and under `causal` query i sees key j when j ≤ i + keys − queries. Blocks behind the last key that any
+    of the queries sees are not visited.
+    """
+    ### BEGIN SOLUTION
+    end = length
+    if causal:
+        last_query = min((block + 1) * block_q, queries) - 1
+        end = min(end, max(0, last_query + keys - queries + 1))
+    return triton.cdiv(end, block_k)
+    ### END SOLUTION
 
 
 @triton.jit
@@ -116,63 +191,12 @@ def attention_forward_kernel(
     ### END SOLUTION
 
 
-def check_inputs(q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> None:
-    """Raise ValueError, saying which argument is wrong and how, unless the kernels take these tensors."""
-    for name, tensor in (("q", q), ("k", k), ("v", v)):
-        if tensor.ndim != 4:
-            raise ValueError(
-                f"{name} must have axes (batch, heads, length, dim), got shape {tuple(tensor.shape)}"
-            )
-        if tensor.dtype not in DTYPES:
-            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-            raise ValueError(f"{name} is {tensor.dtype}; the kernels take {names}")
-        if tensor.dtype != q.dtype:
-            raise ValueError(f"q is {q.dtype} and {name} is {tensor.dtype}; they must agree")
-    if k.shape != v.shape:
-        raise ValueError(f"k and v must have one shape, got {tuple(k.shape)} and {tuple(v.shape)}")
-    if (q.shape[0], q.shape[3]) != (k.shape[0], k.shape[3]):
-        raise ValueError(f"q and k must agree in batch and dim, got {tuple(q.shape)} and {tuple(k.shape)}")
-    if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
-        raise ValueError(f"{k.shape[1]} groups of keys do not divide {q.shape[1]} heads of queries")
-    if q.shape[3] > WIDEST:
-        raise ValueError(
-            f"a head of {q.shape[3]} numbers does not fit on the chip; the kernels take up to {WIDEST}"
-        )
-    if INTERPRETED and q.dtype == torch.bfloat16:
-        raise ValueError(
-            "Triton's interpreter multiplies bfloat16 wrongly; use float32 or float16 on the CPU"
-        )
-    check_runnable(q, k, v, *(() if lengths is None else (lengths,)))
-    if lengths is not None and (lengths.shape != q.shape[:1] or lengths.is_floating_point()):
-        got = f"{lengths.dtype} {tuple(lengths.shape)}"
-        raise ValueError(f"lengths must be {q.shape[0]} integers, one a batch item, got {got}")
-
-
-FLOAT32_SIZES = (
-    {"BLOCK_Q": 32, "BLOCK_K": 32, "num_warps": 4, "num_stages": 1},
-    {"BLOCK_Q": 32, "BLOCK_K": 16, "num_warps": 8, "num_stages": 1},
-)
-
-
-def block_sizes(dim: int, dtype: torch.dtype) -> dict[str, int]:
-    """Tiles and warps that fit registers and shared memory without spilling (see `course bench attention`)."""
-    if (
-        dtype == torch.float32
-    ):  # exact float32 products run outside the tensor cores, and registers run out sooner
-        return FLOAT32_SIZES[dim > 64]
-    if dim <= 64:
-        return {"BLOCK_Q": 128, "BLOCK_K": 64, "num_warps": 4, "num_stages": 3}
-    if dim <= 128:
-        return {"BLOCK_Q": 128, "BLOCK_K": 64, "num_warps": 8, "num_stages": 3}
-    return {"BLOCK_Q": 64, "BLOCK_K": 32, "num_warps": 8, "num_stages": 2}
-
-
 def triton_attention(
     q: Float[Tensor, "batch heads queries dim"],
     k: Float[Tensor, "batch groups keys dim"],
     v: Float[Tensor, "batch groups keys dim"],
     causal: bool,
-    lengths: Int[Tensor, batch] | None,
+    lengths: Int[Tensor, " batch"] | None,
     scale: float,
 ) -> tuple[Float[Tensor, "batch heads queries dim"], Float[Tensor, "batch heads queries"]]:
     """Launch the kernel over all blocks of queries, all heads and all batch items; return `(out, lse)`.

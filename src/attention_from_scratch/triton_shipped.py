@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 
-from attention_from_scratch.triton_attention_backward import backward_block_sizes
-from attention_from_scratch.triton_attention_forward import block_sizes
 from attention_from_scratch.triton_compile import Request
+from attention_from_scratch.triton_launch import tiles
 
 __all__ = ["WIDTHS", "attention_request", "shipped"]
 
@@ -53,11 +52,11 @@ def shipped(target: str, dtypes: tuple[torch.dtype, ...], widths: tuple[int, ...
     requests = []
     for dtype in dtypes:
         for width in widths:
-            back = backward_block_sizes(width, dtype)
+            sizes = {one: tiles(one, width, dtype, target == "gfx942") for one in ("forward", "dkdv", "dq")}
             requests += [
-                attention_request(FORWARD, target, dtype, width, block_sizes(width, dtype)),
+                attention_request(FORWARD, target, dtype, width, sizes["forward"]),
                 attention_request(f"{BACKWARD}:delta_kernel", target, dtype, width, {"BLOCK_Q": 32}),
-                attention_request(f"{BACKWARD}:dkdv_kernel", target, dtype, width, back),
-                attention_request(f"{BACKWARD}:dq_kernel", target, dtype, width, back),
+                attention_request(f"{BACKWARD}:dkdv_kernel", target, dtype, width, sizes["dkdv"]),
+                attention_request(f"{BACKWARD}:dq_kernel", target, dtype, width, sizes["dq"]),
             ]
     return requests
