@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat.notebooknode import NotebookNode
@@ -15,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autograder import submitted
 from autograder.atomic import write_atomic
+from autograder.class_result import ClassResult, Options, Result
 from autograder.classroom import Classroom
 from autograder.feedback import ByHandOf, feedback_page
 from autograder.gradebook import GradeWriter, Handed, Manual, Stored, first_line, valid_time
@@ -22,49 +21,14 @@ from autograder.graded_notebook import StudentCells, graded_notebook, student_ce
 from autograder.journal import Journal, code_digest, judging_key, submission_key
 from autograder.overview import overview_page
 from autograder.report import ExerciseResult, Flag, Isolation, SubmissionReport
+from autograder.similar import Pair, similar_pairs
 from autograder.workers import Judges, LocalJudges, Task, retry_report
 from coursebuild.chapter import Chapter, all_chapters, load
 from coursebuild.errors import CourseError
 
+__all__ = ["ClassResult", "Options", "Result", "grade_class"]
+
 WRITING = 1  # raise it to have every page and notebook written anew
-
-
-@dataclass
-class Result:
-    """One student's line: the report, what stands in the gradebook beside it, and whether it was judged just now."""
-
-    student: str
-    report: SubmissionReport
-    manual: Manual
-    penalty: float = 0.0
-    fresh: bool = True
-
-
-@dataclass
-class ClassResult:
-    """The whole run."""
-
-    chapter: str
-    isolation: Isolation
-    results: list[Result] = field(default_factory=list)
-
-    @property
-    def retries(self) -> int:
-        """How many have no final result."""
-        return sum(result.report.status == "retry" for result in self.results)
-
-
-@dataclass
-class Options:
-    """What the command line asked for. `make_judge` replaces the judge, for tests."""
-
-    students: Sequence[str] = ()
-    workers: int = 1
-    dask: str | None = None
-    isolation: str | None = None
-    regrade: bool = False
-    make_judge: Callable[..., Any] | None = None
-    progress: Callable[[int, int, str], None] = lambda done, total, student: None
 
 
 def grade_class(room: Classroom, chapter: str, options: Options) -> ClassResult:
@@ -135,14 +99,52 @@ class _Run:
             self._finish(student, report, fresh)
             self.options.progress(len(self.result.results), total, submitted.shown(student))
         self.result.results.sort(key=lambda result: result.student)
-        page = overview_page(self.result, self.chapter)
+        self._write_overview()
+        return self.result
+
+    def _write_overview(self) -> None:
+        """The page on the whole class, also where only some students were asked for."""
+        everybody = ClassResult(self.name, self.result.isolation, [*self.result.results, *self._others()])
+        everybody.results.sort(key=lambda result: result.student)
+        page = overview_page(everybody, self.chapter, self._similar(everybody))
         try:
             write_atomic(self.room.overview(self.name), page)
         except OSError as error:
             raise CourseError(
                 f"the grades are safe, but the overview could not be written ({error})"
             ) from error
-        return self.result
+
+    def _others(self) -> Iterator[Result]:
+        """The results of earlier runs, of students that were not asked for."""
+        if not self.options.students:
+            return
+        for student in submitted.find(self.room, self.name):
+            if student in self.found:
+                continue
+            submission = self.found[student] = submitted.read(self.room, student, self.name)
+            if submission.content is None:
+                report = self._invalid(submission.reason)
+            else:
+                known = self.journal.report(submission_key(self.base, student, submission.content))
+                if known is None:
+                    continue
+                report = known
+            self._complete(report)
+            stored = self.writer.stored(student)
+            yield Result(student, report, stored.manual, stored.penalty, False)
+
+    def _similar(self, everybody: ClassResult) -> list[Pair]:
+        graded = [one.student for one in everybody.results if one.report.status == "graded"]
+        cells = {
+            student: student_cells(self.found[student].content, self.known).sources for student in graded
+        }
+        course = {exercise.name: self.chapter.solution(exercise.name) for exercise in self.chapter.exercises}
+        released = {
+            cell.metadata.nbgrader.grade_id: cell.source
+            for cell in self.release.cells
+            if "nbgrader" in cell.metadata
+        }
+        return similar_pairs(cells, course, released)
 
     def _reports(self, students: list[str], judges: Judges) -> Iterator[tuple[str, SubmissionReport, bool]]:
         """First what needs no judging, then the judged, as they come."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from autograder.class_result import ClassResult, Result
 from autograder.pages import asset, render
+from autograder.similar import Pair
 from autograder.submitted import shown
 from coursebuild.chapter import Chapter
-
-if TYPE_CHECKING:
-    from autograder.grade import ClassResult, Result
 
 BINS = 10
 
@@ -31,8 +33,8 @@ class Hard:
         return self.failed / self.total if self.total else 0.0
 
 
-def overview_page(result: ClassResult, chapter: Chapter) -> str:
-    """The page; its one script sorts the table."""
+def overview_page(result: ClassResult, chapter: Chapter, pairs: Sequence[Pair]) -> str:
+    """The page; its one script sorts the tables. `pairs` are those whose code is alike."""
     rows = [_row(one) for one in result.results]
     names = [exercise.name for exercise in chapter.exercises]
     return render(
@@ -42,7 +44,11 @@ def overview_page(result: ClassResult, chapter: Chapter) -> str:
         isolation=result.isolation,
         rows=rows,
         names=names,
-        bins=_distribution(result.results),
+        bins=_distribution([_share(one) for one in result.results if one.report.status == "graded"]),
+        exercises=[_of_exercise(result.results, exercise.name) for exercise in chapter.exercises],
+        levels=Counter(row["level"] for row in rows if row["level"]).most_common(),
+        flags=Counter(name for row in rows for name in dict(row["flags"])).most_common(),
+        pairs=[{"first": shown(pair.first), "second": shown(pair.second), "pair": pair} for pair in pairs],
         hardest=_hardest(result.results),
         counts={s: sum(r["status"] == s for r in rows) for s in ("graded", "invalid", "retry")},
     )
@@ -55,6 +61,7 @@ def _row(one: Result) -> dict[str, Any]:
     return {
         "student": shown(one.student),
         "status": report.status,
+        "level": report.isolation.level if report.isolation else "",
         "score": report.score,
         "max_score": report.max_score,
         "exercises": {exercise.exercise: exercise for exercise in report.exercises},
@@ -65,11 +72,16 @@ def _row(one: Result) -> dict[str, Any]:
     }
 
 
-def _distribution(results: list[Result]) -> list[dict[str, Any]]:
+def _share(one: Result) -> float:
+    """The share of the points that tests give."""
+    return one.report.score / one.report.max_score if one.report.max_score else 0.0
+
+
+def _distribution(shares: Sequence[float]) -> list[dict[str, Any]]:
+    """How many have which share of the points, in tenths."""
     counts = [0] * BINS
-    for one in results:
-        if one.report.status == "graded" and one.report.max_score:
-            counts[min(int(BINS * one.report.score / one.report.max_score), BINS - 1)] += 1
+    for share in shares:
+        counts[min(int(BINS * share), BINS - 1)] += 1
     top = max(counts) or 1
     return [
         {
@@ -80,6 +92,26 @@ def _distribution(results: list[Result]) -> list[dict[str, Any]]:
         }
         for n, count in enumerate(counts)
     ]
+
+
+def _of_exercise(results: list[Result], name: str) -> dict[str, Any]:
+    """One exercise over the class."""
+    found = [
+        exercise
+        for one in results
+        if one.report.status == "graded"
+        for exercise in one.report.exercises
+        if exercise.exercise == name
+    ]
+    shares = [exercise.score / exercise.max_score for exercise in found if exercise.max_score]
+    return {
+        "name": name,
+        "mean": statistics.fmean(shares) if shares else 0.0,
+        "full": sum(share >= 1 for share in shares),
+        "none": sum(share == 0 for share in shares),
+        "total": len(shares),
+        "bins": _distribution(shares),
+    }
 
 
 def _hardest(results: list[Result], most: int = 12) -> list[Hard]:
