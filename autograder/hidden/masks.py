@@ -195,6 +195,9 @@ combine_masks = Exercise("combine_masks")
 def every_mask_can_hide(student: Student, draw: Draw) -> None:
     queries, keys = draw.primes(2)
     given = [boolean(draw, queries, keys, share=0.7) for _ in range(draw.integer(3, 4))]
+    for number, mask in enumerate(given):  # entry k is hidden by mask k and by no other
+        mask.view(-1)[: len(given)] = torch.arange(len(given)) != number
+        mask.view(-1)[len(given)] = number > 1  # and the next one by two of them
     close(student.combine_masks(*given), torch.stack(given).all(dim=0))
     close(student.combine_masks(*given[:2]), given[0] & given[1])
 
@@ -527,6 +530,7 @@ def three_axes_are_refused(student: Student, draw: Draw) -> None:
 def each_example_has_its_own_mask(student: Student, draw: Draw) -> None:
     theirs, ours, x, memory, sizes = drawn_layer(student, draw)
     mask = without_empty_rows(draw, sizes[0], 1, 1, sizes[3])
+    mask[..., 0], mask[0, ..., 1], mask[-1, ..., 1] = True, True, False
     together = theirs(x, memory, mask)
     for i in range(sizes[0]):
         one = slice(i, i + 1)

@@ -6,14 +6,14 @@
   const size = 200 / count;
   const [left, top] = [62, 84];
   const all = Array.from({ length: count }, (_, i) => i);
-  const state = { example: 0, preset: "causal", way: "minus", row: 2, column: 0 };
+  const state = { example: 0, preset: "causal", offset: 0, way: "minus", row: 2, column: 0 };
   let mask = [];
 
   const presets = {
     everything: () => true,
-    causal: (i, j) => j <= i,
+    causal: (i, j) => j <= i + state.offset,
     padding: (i, j) => j < lengths[state.example],
-    both: (i, j) => j <= i && j < lengths[state.example],
+    both: (i, j) => j <= i + state.offset && j < lengths[state.example],
     window: (i, j) => Math.abs(i - j) <= 1,
   };
   const fill = () => { mask = all.map((i) => all.map((j) => presets[state.preset](i, j))); };
@@ -135,6 +135,15 @@
     label: "mask", value: state.preset,
     options: [["everything", "everything"], ["causal", "causal"], ["padding", "padding"], ["both", "causal and padding"], ["window", "window"]],
     onChange: (v) => { state.preset = v; fill(); draw(); },
+  });
+  tools.slider(tools.row(root), {
+    label: "offset of the causal mask", min: 1 - count, max: count - 1, value: state.offset, accent: "query", show: (v) => tools.format(v, 0),
+    onInput: (v) => {
+      state.offset = v;
+      if (state.preset !== "both") { state.preset = "causal"; presetChoice.set("causal"); }
+      fill();
+      draw();
+    },
   });
   tools.choice(tools.row(root), {
     label: "hide by", value: state.way,

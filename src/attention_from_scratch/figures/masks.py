@@ -66,7 +66,8 @@ def painter(sentences: Sequence[Sequence[str]], lengths: Sequence[int], scores: 
     """Paint a mask over a batch of padded sentences; `scores[b][i][j]` says how well word j fits word i of example b.
 
     Every sentence has as many words as the longest, padding included; the first `lengths[b]` are real. Presets fill
-    the mask (causal, padding, both, a window, everything), and the reader chooses how hidden keys are taken out.
+    the mask (causal with an offset, padding, both, a window, everything); the reader chooses how hidden keys are taken
+    out.
     """
     rows = [[[float(score) for score in row] for row in example] for example in scores]
     words = [list(sentence) for sentence in sentences]
