@@ -25,8 +25,12 @@ def test_the_matrix_names_every_solution_and_the_test_that_catches_it(
 def test_what_was_tried_is_kept() -> None:
     said: list[str] = []
     kill_matrix.matrices([CHAPTER], lambda text: None)
-    assert "# What the hidden tests catch" in kill_matrix.page([CHAPTER], said.append)
+    page = kill_matrix.page([CHAPTER], said.append)
+    assert "# What the hidden tests catch" in page
     assert not said
+    table = page.partition("### softmax\n")[2].partition("###")[0]
+    assert "| no_shift |" in table
+    assert "| nearest" not in table
 
 
 def test_a_test_with_a_fault_is_named_and_fails_the_command(

@@ -49,8 +49,29 @@ def matrices(names: Iterable[str] = (), say: Callable[[str], None] = print) -> l
 
 def page(names: Iterable[str] = (), say: Callable[[str], None] = print) -> str:
     """All tables as a page of the book."""
-    tables = "".join(f"\n{made.table}" for made in matrices(names, say))
+    tables = "".join(f"\n{_by_exercise(made.table)}" for made in matrices(names, say))
     return INTRODUCTION + _LONG_NAME.sub(lambda name: name[0].replace("_", "_<wbr>"), tables)
+
+
+def _by_exercise(table: str) -> str:
+    """A chapter's table cut into one for each exercise, so that its columns have room on a page."""
+    lines, last = [], ""
+    for line in table.splitlines():
+        exercise, _, rest = line.removeprefix("| ").partition(" | ")
+        if not line.startswith("| ") or exercise == "exercise":
+            lines += [line] if line.startswith("#") else []
+            continue
+        if exercise != last:
+            lines += [
+                "",
+                f"### {exercise}",
+                "",
+                "| variant | misconception | score | caught by |",
+                "|---|---|---|---|",
+            ]
+            last = exercise
+        lines.append(f"| {rest}")
+    return "\n".join(lines) + "\n"
 
 
 def _matrix(name: str, say: Callable[[str], None]) -> Matrix:
