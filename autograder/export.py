@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from autograder.classroom import Classroom
 from autograder.gradebook import first_line
+from autograder.submitted import shown
 from coursebuild.errors import CourseError
 
 DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -28,6 +29,7 @@ class Grades:
     lms_id: str
     scores: dict[str, float] = field(default_factory=dict)
     pending: dict[str, bool] = field(default_factory=dict)
+    penalties: dict[str, float] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -58,8 +60,8 @@ def _grades(person: Student) -> Grades:
         person.lms_user_id or "",
     )
     for submission in person.submissions:
-        penalty = submission.late_submission_penalty or 0.0
-        grades.scores[submission.name] = max(float(submission.score or 0.0) - float(penalty), 0.0)
+        penalty = grades.penalties[submission.name] = float(submission.late_submission_penalty or 0.0)
+        grades.scores[submission.name] = max(float(submission.score or 0.0) - penalty, 0.0)
         grades.pending[submission.name] = bool(submission.needs_manual_grade)
     return grades
 
@@ -76,14 +78,14 @@ def number(value: float | None) -> str:
 
 def as_csv(points: dict[str, float], people: list[Grades]) -> list[list[str]]:
     """One line a student and assignment, for any spreadsheet."""
-    rows = [
-        ["student", "first_name", "last_name", "email", "chapter", "score", "max_score", "waits_for_a_person"]
-    ]
+    who = ["student", "first_name", "last_name", "email"]
+    rows = [[*who, "chapter", "score", "max_score", "late_penalty", "waits_for_a_person"]]
     for one in people:
         for name, score in sorted(one.scores.items()):
             who = [text(one.student), text(one.first_name), text(one.last_name), text(one.email)]
+            penalty = number(one.penalties.get(name, 0.0))
             pending = "yes" if one.pending[name] else "no"
-            rows.append([*who, text(name), number(score), number(points[name]), pending])
+            rows.append([*who, text(name), number(score), number(points[name]), penalty, pending])
     return rows
 
 
@@ -113,11 +115,20 @@ FORMATS: dict[str, Callable[[dict[str, float], list[Grades]], list[list[str]]]] 
 }
 
 
-def export(room: Classroom, form: str) -> str:
-    """The whole file as text."""
+def waiting(people: list[Grades]) -> str:
+    """A warning where points are still to be given by a person, because an import would take them for final."""
+    found = [f"{one.student} ({name})" for one in people for name, waits in one.pending.items() if waits]
+    if not found:
+        return ""
+    named = ", ".join(map(shown, found[:5])) + (", …" if len(found) > 5 else "")
+    return f"Waiting for a person's points: {len(found)} in all, {named}"
+
+
+def export(room: Classroom, form: str) -> tuple[str, str]:
+    """The whole file as text, and a warning or nothing."""
     points, people = collect(room)
     if not people:
         raise CourseError(f"nobody is in the gradebook of {room.root} yet; grade a chapter first")
     out = io.StringIO()
     csv.writer(out, lineterminator="\r\n").writerows(FORMATS[form](points, people))
-    return out.getvalue()
+    return out.getvalue(), waiting(people)

@@ -7,12 +7,19 @@ import io
 
 import pytest
 
-from autograder.export import Grades, as_canvas, as_csv, as_moodle, number, text
+from autograder.export import Grades, as_canvas, as_csv, as_moodle, number, text, waiting
 
 POINTS = {"01_soft_lookup": 20.0, "03_multi_head": 34.0}
 PEOPLE = [
     Grades(
-        "ada", "Ada", "Lovelace", "ada@example.org", "17", {"03_multi_head": 28.5}, {"03_multi_head": True}
+        "ada",
+        "Ada",
+        "Lovelace",
+        "ada@example.org",
+        "17",
+        {"03_multi_head": 28.5},
+        {"03_multi_head": True},
+        {"03_multi_head": 1.5},
     ),
     Grades("=cmd|' /C calc'!A0", "@SUM(1)", "-1+1", "", "", {}, {}),
 ]
@@ -47,7 +54,8 @@ def test_moodle_can_map_by_username_number_or_address() -> None:
 
 def test_csv_says_what_waits_for_a_person() -> None:
     rows = as_csv(POINTS, PEOPLE)
-    assert rows[1][-3:] == ["28.5", "34", "yes"]
+    assert rows[0][-4:] == ["score", "max_score", "late_penalty", "waits_for_a_person"]
+    assert rows[1][-4:] == ["28.5", "34", "1.5", "yes"]
     assert len(rows) == 2, "nothing handed in, no line"
 
 
@@ -62,3 +70,8 @@ def test_names_from_outside_are_harmless(form: object) -> None:
 
 def test_scores_keep_their_fractions() -> None:
     assert [number(x) for x in (None, 0.0, 2.5, 1 / 3)] == ["", "0", "2.5", "0.3333333333"]
+
+
+def test_what_waits_for_a_person_is_said() -> None:
+    assert waiting(PEOPLE) == "Waiting for a person's points: 1 in all, ada (03_multi_head)"
+    assert waiting(PEOPLE[1:]) == ""

@@ -26,7 +26,9 @@ def run(arguments: argparse.Namespace) -> int:
     from autograder.export import export
     from coursebuild.errors import CourseError
 
-    text = export(open_class(arguments.directory), arguments.format)
+    text, warning = export(open_class(arguments.directory), arguments.format)
+    if warning:
+        print(warning, file=sys.stderr)
     if arguments.output is None:
         sys.stdout.write(text)
         return 0
