@@ -23,7 +23,7 @@ from coursebuild.compose import book_source
 from coursebuild.errors import CourseError, shown
 from coursebuild.files import write_atomically
 
-TIMEOUT = 300
+TIMEOUT = 900  # seconds for a cell: training takes up to three minutes, and some machines are slow or busy
 WORKERS = 2
 
 
