@@ -60,7 +60,8 @@ def aliases(sources: Iterable[str]) -> dict[str, str]:
     for source in sources:
         tree = _parsed(source)
         for node in ast.walk(tree) if tree else ():
-            _learn(node, known)
+            if type(node) in (ast.Import, ast.ImportFrom, ast.Assign):
+                _learn(node, known)
     return known
 
 
@@ -109,13 +110,15 @@ def forbidden_names(forbids: Iterable[str]) -> dict[str, str]:
 def inspect(source: str, forbids: Iterable[str], known: dict[str, str]) -> Findings:
     """Check the cell of one exercise."""
     findings = Findings()
-    tree = _parsed(source)
+    rules = forbidden_names(forbids)
+    tree = _parsed(source) if rules else None
     if tree is None:
         return findings
-    rules = forbidden_names(forbids)
     methods = {rule.rsplit(".", 1)[-1]: rule for rule in rules if rule.startswith("torch.Tensor.")}
     for node, inside in _walk(tree):
-        name = dotted(node, known) if isinstance(node, ast.Name | ast.Attribute | ast.Call) else None
+        if type(node) not in (ast.Name, ast.Attribute, ast.Call):
+            continue
+        name = dotted(node, known)
         rule = rules.get(name or "")
         line = getattr(node, "lineno", 0)
         if rule and inside:
@@ -136,9 +139,12 @@ def suspicious(label: str, source: str, known: dict[str, str]) -> list[Flag]:
     tree = _parsed(source)
     seen: dict[str, int] = {}
     for node in ast.walk(tree) if tree else ():
-        for what in _suspects(node, known):
+        for what in _suspects(node, known) if type(node) in _LOOKED_AT else ():
             seen.setdefault(what, getattr(node, "lineno", 0))
     return [Flag("suspicious", f"{label}, line {line}: {what}") for what, line in list(seen.items())[:20]]
+
+
+_LOOKED_AT = (ast.Import, ast.ImportFrom, ast.Name, ast.Call, ast.Attribute)
 
 
 def _suspects(node: ast.AST, known: dict[str, str]) -> Iterator[str]:

@@ -15,6 +15,9 @@ from autograder.report import Flag
 
 MAX_BYTES = 16 << 20
 MAX_SOURCE = 2 << 20
+MAX_CODE = (
+    256 << 10
+)  # characters of code that are run and checked: a syntax tree takes a thousand times its source
 MAX_CELLS = 2000
 MAX_DEPTH = 64
 CELL_TYPES = ("code", "markdown", "raw")
@@ -128,10 +131,15 @@ def _cell(cell: Any, index: int) -> tuple[str, str, dict[str, Any], list[Any]]:
 
 def _take(found: Ingested, reference: Reference, name: str, source: str, index: int) -> None:
     """A code cell: a solution, a cell of the released notebook (not run), or one that the student added."""
-    if name in reference.exercises and name not in found.solutions:
+    if name not in reference.exercises and source.strip() in reference.plain:
+        return
+    if len(source) + sum(len(kept) for _, kept in found.cells) > MAX_CODE:
+        text = f"cell {index + 1} was left out: together the code has more than {MAX_CODE >> 10} KiB"
+        found.flags.append(Flag("too_much_code", text))
+    elif name in reference.exercises and name not in found.solutions:
         found.solutions[name] = source
         found.cells.append((name, source))
-    elif source.strip() and source.strip() not in reference.plain:
+    elif source.strip():
         label = f"added-{index + 1}"
         found.added[label] = source
         found.cells.append((label, source))

@@ -2,9 +2,9 @@
 
     python -m autograder.levels                     # run tests/attacks and print the table
     python -m autograder.levels --output FILE.md    # the same into a file that a page can include
-    python -m autograder.levels --from FILE.json    # the table of a run made with pytest --levels-json FILE.json
+    python -m autograder.levels --from A.json B.json    # of runs made with pytest --levels-json; a later one counts
 
-It takes some minutes, and needs the repository and pytest.
+It takes ten minutes on a quiet machine, and needs the repository and pytest.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def table(found: dict[str, Any], machine: str) -> str:
     """The table in Markdown."""
     levels = found["levels"]
     lines = [
-        f"Run on {machine}. A number is how many cases were run and held off; every submission of a row got its "
-        "honest value, and the next student's was graded as if nothing had happened.",
+        f"Run on {machine}. A number is how many cases were run; where they were held, every one got its "
+        "honest value there, and the next student's was graded as if nothing had happened.",
         "",
         "| | row | what the submission does | " + " | ".join(f"`{level}`" for level in levels) + " |",
         "|---|---|---|" + "---|" * len(levels),
@@ -61,8 +61,21 @@ def table(found: dict[str, Any], machine: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(outcomes: dict[str, list[str]], level: str) -> str:
-    seen = [*outcomes.get(level, []), *outcomes.get("any", [])]
+def merged(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several runs as one: what a later one saw of a case counts."""
+    last = runs[-1]
+    for row in last["rows"]:
+        outcomes: dict[str, dict[str, str]] = {}
+        for run in runs:
+            for same in (one for one in run["rows"] if one["name"] == row["name"]):
+                for level, cases in same["outcomes"].items():
+                    outcomes.setdefault(level, {}).update(cases)
+        row["outcomes"] = outcomes
+    return last
+
+
+def _cell(outcomes: dict[str, dict[str, str]], level: str) -> str:
+    seen = [*outcomes.get(level, {}).values(), *outcomes.get("any", {}).values()]
     failed = sum(outcome == "failed" for outcome in seen)
     if failed:
         return f"**{failed} of {len(seen)} failed**"
@@ -88,15 +101,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--output", type=Path, help="write the table there instead of printing it")
     parser.add_argument(
-        "--from", dest="made", type=Path, help="the JSON of a run, instead of running the attacks"
+        "--from", dest="made", type=Path, nargs="+", help="the JSON of runs, instead of a new run"
     )
     asked = parser.parse_args()
     status = 0
     with tempfile.TemporaryDirectory() as directory:
-        path = asked.made or Path(directory) / "levels.json"
+        paths = asked.made or [Path(directory) / "levels.json"]
         if asked.made is None:
-            status = run_attacks(path)
-        text = table(json.loads(path.read_text()), this_machine())
+            status = run_attacks(paths[0])
+        text = table(merged([json.loads(path.read_text()) for path in paths]), this_machine())
     if asked.output:
         asked.output.write_text(text, "utf-8")
     else:

@@ -25,6 +25,11 @@ ATTACKS = {
     "writing packages": "import os, torch; p = torch.__file__ + '.mine'; open(p, 'w'); got = True; os.remove(p)",
     "processes": "import os\nif os.fork() == 0: os._exit(0)\ngot = True",
     "programs": "import os; os.posix_spawn('/bin/true', ['true'], {}); got = True",
+    "limits of others": (
+        "import ctypes; b = (ctypes.c_long * 2)(); got = ctypes.CDLL(None).prlimit(JUDGE, 7, None, b) == 0"
+    ),
+    "owners and modes": "import os; os.chmod(SECRET, 0o600); got = True",
+    "shared memory": "import ctypes; got = ctypes.CDLL(None).shmget(0, 4096, 0o1600) >= 0",
     "signals": "import os; os.kill(JUDGE, 0); got = True",
     "memory of others": "open(f'/proc/{JUDGE}/mem', 'rb').read(1); got = True",
     "debugging": (

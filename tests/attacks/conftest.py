@@ -15,7 +15,7 @@ from autograder.judge import Judge
 from coursebuild.errors import CourseError
 
 LEVELS = ("full", "landlock", "none")
-_outcomes: dict[str, dict[str, list[str]]] = {}
+_outcomes: dict[str, dict[str, dict[str, str]]] = {}  # row, level, case
 
 
 @pytest.fixture(scope="session", params=LEVELS)
@@ -66,8 +66,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
     report = outcome.get_result()  # type: ignore[attr-defined]
     mark = item.get_closest_marker("row")
     if mark and (report.when == "call" or report.skipped):
-        kept = _outcomes.setdefault(mark.args[0], {}).setdefault(_level(item), [])
-        kept.append("not held" if hasattr(report, "wasxfail") else report.outcome)
+        kept = _outcomes.setdefault(mark.args[0], {}).setdefault(_level(item), {})
+        kept[item.name] = "not held" if hasattr(report, "wasxfail") else report.outcome
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -93,6 +93,7 @@ _TABLE = """
 68 shared_memory: writes into memory that the warm process shares with the next submission
 69 raised_limits: raises its own limits again before it uses memory and disk
 70 slow_demos: honest work with demo cells changed so that they run for minutes (honest value: full)
+71 huge_source: two megabytes of short statements, so that the check of the source takes the judge a minute and gigabytes
 """
 
 ROWS = [

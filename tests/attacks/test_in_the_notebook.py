@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -158,6 +159,14 @@ MALFORMED: dict[str, bytes] = {
     "many_cells": json.dumps({"nbformat": 4, "cells": [{"cell_type": "code", "source": ""}] * 3000}).encode(),
     "long_number": b'{"nbformat": 4, "cells": [], "x": ' + b"9" * 100_000 + b"}",
 }
+
+
+@row("huge_source")
+def test_huge_source(judge: Judge) -> None:
+    cells = [code_cell("x\n" * (50 << 10)) for _ in range(10)]
+    began = time.process_time()
+    expect(judge, edited(lambda notebook: notebook["cells"].extend(cells), code=None), FULL, "too_much_code")
+    assert time.process_time() - began < 20, "seconds of the judge's own work"
 
 
 HUGE = ("deep", "deep_cells", "huge", "many_cells")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rows import NOT_HELD, ROWS
 
-from autograder.levels import table
+from autograder.levels import merged, table
 
 HERE = Path(__file__).parent
 
@@ -46,17 +46,30 @@ def test_what_is_said_not_to_hold_is_a_row() -> None:
 @pytest.mark.parametrize(
     ("outcomes", "expected"),
     [
-        ({"full": ["passed", "passed"]}, "held (2)"),
-        ({"full": ["passed"], "any": ["passed"]}, "held (2)"),
-        ({"full": ["passed", "failed"]}, "**1 of 2 failed**"),
-        ({"full": ["not held"]}, "not held"),
-        ({"full": ["skipped"]}, "not run"),
+        ({"full": {"a": "passed", "b": "passed"}}, "held (2)"),
+        ({"full": {"a": "passed"}, "any": {"b": "passed"}}, "held (2)"),
+        ({"full": {"a": "passed", "b": "failed"}}, "**1 of 2 failed**"),
+        ({"full": {"a": "not held"}}, "not held"),
+        ({"full": {"a": "skipped"}}, "not run"),
         ({}, "not run"),
     ],
 )
-def test_table_of_levels(outcomes: dict[str, list[str]], expected: str) -> None:
+def test_table_of_levels(outcomes: dict[str, dict[str, str]], expected: str) -> None:
     row: dict[str, Any] = {"number": 1, "name": "skip_tag", "does": "tags", "outcomes": outcomes}
     text = table({"rows": [row], "levels": ["full"], "not_held": {"full": {"skip_tag": "why"}}}, "a machine")
     assert f"| 1 | `skip_tag` | tags | {expected} |" in text
     assert "- `skip_tag`: why" in text
     assert "a machine" in text
+
+
+def test_a_later_run_counts() -> None:
+    one: dict[str, Any] = {"name": "skip_tag", "outcomes": {"full": {"a": "failed", "b": "passed"}}}
+    two: dict[str, Any] = {
+        "name": "skip_tag",
+        "outcomes": {"full": {"a": "passed"}, "none": {"a": "not held"}},
+    }
+    together = merged([{"rows": [one]}, {"rows": [two]}])
+    assert together["rows"][0]["outcomes"] == {
+        "full": {"a": "passed", "b": "passed"},
+        "none": {"a": "not held"},
+    }
