@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-pytest.importorskip("triton")
+pytest.importorskip("attention_from_scratch.triton_support")
 from attention_from_scratch.triton_compile import (
     SHARED_LIMIT,
     Compiled,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -84,3 +87,14 @@ def test_poison_keeps_the_numbers(axes: int) -> None:
     x = random(0, *range(2, 2 + axes), dtype=torch.float32)
     for layout in LAYOUTS[axes]:
         assert torch.equal(poisoned(x, layout), x)
+
+
+def test_kernels_run_when_somebody_imported_triton_first() -> None:
+    """PyTorch's compiler imports Triton too; a kernel must not depend on who came first."""
+    code = (
+        "import triton, torch; from attention_from_scratch.triton_first_kernels import softmax, matmul;"
+        "x = torch.randn(3, 5); assert torch.allclose(softmax(x, torch.zeros(3, 5)), x.softmax(1), atol=1e-6);"
+        "assert torch.allclose(matmul(x, x.t(), torch.zeros(3, 3), (16, 16, 16)), x @ x.t(), atol=1e-5)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

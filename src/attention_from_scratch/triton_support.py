@@ -6,6 +6,7 @@ choice has to be made before the first `@triton.jit`. `INTERPRETED` says which o
 
 from __future__ import annotations
 
+import importlib
 import os
 
 import torch
@@ -27,6 +28,12 @@ except ImportError as error:
 __all__ = ["INTERPRETED", "check_runnable", "tl", "triton"]
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
+
+if INTERPRETED and isinstance(tl.sum, triton.runtime.JITFunction):
+    # Somebody (PyTorch's compiler, say) imported Triton before the interpreter was asked for, and half of the language
+    # is written in itself: decorate those functions again.
+    for _module in (triton.language.standard, triton.language.random, triton.language):
+        importlib.reload(_module)
 
 
 def check_runnable(*tensors: Tensor) -> None:
