@@ -28,6 +28,7 @@ from coursebuild.errors import CourseError
 
 __all__ = ["ClassResult", "Options", "Result", "grade_class"]
 
+BEST = "full"
 WRITING = 1  # raise it to have every page and notebook written anew
 
 
@@ -39,15 +40,18 @@ def grade_class(room: Classroom, chapter: str, options: Options) -> ClassResult:
         for leftover in room.root.glob(f"*/*/{chapter}/.writing-*"):  # of a grader that was killed
             leftover.unlink(missing_ok=True)
         students = submitted.find(room, chapter, options.students)
-        judges = _judges(room, chapter, options)
+        run = _Run(room, load(chapter), options, students)
         try:
-            run = _Run(room, load(chapter), judges.isolation, options)
+            judged = run.everything_is_judged()
+            if judged is not None:
+                return run.grade(students, judged, None)
+            judges = _judges(room, chapter, options)
             try:
-                return run.grade(students, judges)
+                return run.grade(students, judges.isolation, judges)
             finally:
-                run.close()
+                judges.close()
         finally:
-            judges.close()
+            run.close()
 
 
 def _judges(room: Classroom, chapter: str, options: Options) -> Judges:
@@ -62,19 +66,17 @@ def _judges(room: Classroom, chapter: str, options: Options) -> Judges:
 class _Run:
     """One run of the grader: the journal, the gradebook and the released notebook, open."""
 
-    def __init__(self, room: Classroom, chapter: Chapter, isolation: Isolation, options: Options) -> None:
+    def __init__(self, room: Classroom, chapter: Chapter, options: Options, students: list[str]) -> None:
         self.room, self.chapter, self.name, self.options = room, chapter, chapter.name, options
-        self.result = ClassResult(self.name, isolation)
         self.release = _released(room, self.name)
         self.known = {
             cell.metadata.nbgrader.grade_id for cell in self.release.cells if "nbgrader" in cell.metadata
         }
-        self.base = judging_key(room, self.name, isolation.level)
         self.writer = GradeWriter(room, self.name)
         self.journal = Journal(room.journal(self.name))
         self.keys: dict[str, str] = {}
-        self.found: dict[str, submitted.Submission] = {}
         self._check_release()
+        self.found = {student: submitted.read(room, student, self.name) for student in students}
 
     def close(self) -> None:
         """Close the gradebook and the journal."""
@@ -92,8 +94,23 @@ class _Run:
                 f"{', '.join(missing)}); run `course class release {self.room.root} {self.name}`"
             )
 
-    def grade(self, students: list[str], judges: Judges) -> ClassResult:
+    def everything_is_judged(self) -> Isolation | None:
+        """The level at which all is judged already, where none better can be had: then no judge need start."""
+        level = self.options.isolation or BEST
+        base = judging_key(self.room, self.name, level)
+        found = [
+            self.journal.report(submission_key(base, student, one.content))
+            for student, one in self.found.items()
+            if one.content is not None
+        ]
+        if self.options.regrade or not found or any(report is None for report in found):
+            return None
+        return next((report.isolation for report in found if report and report.isolation), None)
+
+    def grade(self, students: list[str], isolation: Isolation, judges: Judges | None) -> ClassResult:
         """Everything that is final is written before the next report is waited for."""
+        self.result = ClassResult(self.name, isolation)
+        self.base = judging_key(self.room, self.name, isolation.level)
         total = len(students)
         for student, report, fresh in self._reports(students, judges):
             self._finish(student, report, fresh)
@@ -146,12 +163,13 @@ class _Run:
         }
         return similar_pairs(cells, course, released)
 
-    def _reports(self, students: list[str], judges: Judges) -> Iterator[tuple[str, SubmissionReport, bool]]:
+    def _reports(
+        self, students: list[str], judges: Judges | None
+    ) -> Iterator[tuple[str, SubmissionReport, bool]]:
         """First what needs no judging, then the judged, as they come."""
         to_judge = []
         for student in students:
-            submission = submitted.read(self.room, student, self.name)
-            self.found[student] = submission
+            submission = self.found[student]
             if submission.content is None:
                 self.keys[student] = hashlib.sha256(submission.reason.encode()).hexdigest()
                 yield student, self._invalid(submission.reason), False
@@ -162,6 +180,8 @@ class _Run:
                 yield student, known, False
             else:
                 to_judge.append(student)
+        if judges is None:
+            return
         for task, report in judges.run(self._task(student) for student in to_judge):
             report.isolation = report.isolation or judges.isolation
             if report.status != "retry":

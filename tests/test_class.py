@@ -370,3 +370,17 @@ def test_the_page_shows_what_a_person_added(room: Classroom, names: list[str], t
     assert "&lt;i&gt;neat&lt;/i&gt;" in page
     assert f"{top - load(CHAPTER).exercises[0].points + 2.5:g}</strong> points in all" in page
     assert len(StubJudge.calls) == 1
+
+
+def test_no_judge_is_started_where_everything_is_judged(
+    room: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StubJudge, "level", "full")
+    hand_in(room, "ada")
+    hand_in(room, "broken").write_bytes(b"")
+    first = grade(room)
+    monkeypatch.setattr(StubJudge, "__enter__", None)  # starting it would fail
+    assert as_json(grade(room)) == as_json(first)
+    hand_in(room, "bo")
+    with pytest.raises(TypeError):
+        grade(room)

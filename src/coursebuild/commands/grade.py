@@ -43,12 +43,23 @@ def run(arguments: argparse.Namespace) -> int:
     from autograder.warm import forget_early, start_early
 
     skip_slow_imports()
-    if not arguments.dask:
+    if not arguments.dask and _something_is_new(arguments):
         start_early()
     try:
         return _run(arguments)
     finally:
         forget_early()
+
+
+def _something_is_new(arguments: argparse.Namespace) -> bool:
+    """A guess from the times of the files: a wrong one costs a second or two and nothing else."""
+    journal = arguments.directory / ".course" / "journal" / f"{arguments.chapter}.jsonl"
+    submissions = arguments.directory.glob(f"submitted/*/{arguments.chapter}/*.ipynb")
+    try:
+        judged = journal.stat().st_mtime
+        return arguments.regrade or any(path.stat().st_mtime > judged for path in submissions)
+    except OSError:
+        return True
 
 
 def _run(arguments: argparse.Namespace) -> int:
