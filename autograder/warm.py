@@ -167,9 +167,9 @@ def forget_early() -> None:
     """End the processes that were started early and that nobody took."""
     while _early:
         process, ours = _early.pop()
-        ours.close()
         process.kill()
         process.wait()
+        ours.close()
 
 
 class Warm:
