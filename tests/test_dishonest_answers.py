@@ -130,6 +130,8 @@ def dishonest_class(honest: type, answer: Answer) -> type:
         for name, member in vars(cls).items():
             if inspect.isfunction(member) and (not name.startswith("_") or name == "__call__"):
                 methods[name] = _dishonest_method(member, answer)
+            elif isinstance(member, staticmethod) and not name.startswith("_"):
+                methods[name] = staticmethod(dishonest_function(member.__func__, answer))
     return type(honest.__name__, (honest,), methods)
 
 

@@ -191,8 +191,8 @@ decoder_layer = Exercise("DecoderLayer", forbids=WHOLE_LAYERS)
 def layers(student: Student, draw: Draw, norm: str, *, heads: int, quiet: tuple[str, ...] = ()):
     """The student's layer and ours with the same drawn weights; the `quiet` parts return zeros."""
     width, hidden = heads * draw.integer(2, 4), draw.integer(5, 11)
-    sizes = {"width": width, "heads": heads, "hidden": hidden, "dropout": 0.0, "eps": 1e-5}
-    kinds = {"activation": draw.choice(["relu", "gelu"]), "norm": norm}
+    sizes: dict[str, Any] = {"width": width, "heads": heads, "hidden": hidden, "dropout": 0.0, "eps": 1e-5}
+    kinds: dict[str, Any] = {"activation": draw.choice(["relu", "gelu"]), "norm": norm}
     ours = reference.DecoderLayer(**sizes, **kinds)
     state = drawn_state(draw, ours)
     for name in state:

@@ -112,7 +112,7 @@ def gradients_pass_through_mean_and_variance(student: Student, draw: Draw) -> No
     upstream = draw.normal(batch, length, width)
     got, grads = student.gradients("layer_norm", *values, 1e-5, upstream=upstream)
     leaves = [value.clone().requires_grad_() for value in values]
-    expected = reference.layer_norm(*leaves, 1e-5)
+    expected = reference.layer_norm(leaves[0], leaves[1], leaves[2], 1e-5)
     (expected * upstream).sum().backward()
     close(got, expected.detach())
     close(grads, [leaf.grad for leaf in leaves], what="the gradients of x, weight and bias")
@@ -390,6 +390,7 @@ def refuses_what_it_does_not_know(student: Student, draw: Draw) -> None:
     word = draw.choice(["Pre", "none", "before", ""])
     raises(ValueError, student.EncoderLayer, width=6, heads=2, norm=word, **sizes)
     raises(ValueError, student.EncoderLayer, width=7, heads=2, norm="pre", **sizes)
+    student.EncoderLayer(width=6, heads=2, norm="pre", **sizes)  # and what can work is not refused
 
 
 encoder = Exercise("Encoder", forbids=WHOLE_LAYERS)

@@ -157,7 +157,8 @@ def alibi_bias(heads: int, queries: int, keys: int) -> Float[Tensor, "heads quer
 
     The queries are the last positions of the keys: query i stands at i + keys − queries. Distances count both ways.
     In float32. For a power of two, head h (from 0) has the slope 2^(−8(h+1) / heads). Any other number of heads takes
-    the slopes of n heads, the largest power of two below, and then those of 2n heads number 0, 2, 4, … until there are enough.
+    the slopes of n heads, the largest power of two below, and then those of 2n heads number 0, 2, 4, … until
+    there are enough.
 
     Source: Press et al. 2022, section 3, and the authors' code for other numbers of heads.
     """
