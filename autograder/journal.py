@@ -22,7 +22,8 @@ from autograder.report import SubmissionReport
 _PRESENTATION = frozenset(
     """
     atomic bundle class_result class_setup classroom dask_judges export feedback formgrader grade graded_notebook
-    gradebook gradebook_view journal killmatrix levels overview pages plain quick results sample similar submitted workers
+    gradebook gradebook_view journal killmatrix levels overview pages plain quick results sample similar
+    submitted workers
     """.split()  # noqa: SIM905
 )
 
