@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 triton_forward = pytest.importorskip("attention_from_scratch.triton_attention_forward")
-from attention_from_scratch.triton_attention_backward import TritonAttention, attention_operator  # noqa: E402
+from attention_from_scratch.triton_attention_backward import TritonAttention  # noqa: E402
 from attention_from_scratch.triton_attention_forward import (  # noqa: E402
     attention_specification,
     triton_attention,
 )
 from attention_from_scratch.triton_fences import poisoned  # noqa: E402
+from attention_from_scratch.triton_operator import attention_operator  # noqa: E402
 from attention_from_scratch.triton_support import INTERPRETED  # noqa: E402
 
 DEVICE = "cpu" if INTERPRETED else "cuda"

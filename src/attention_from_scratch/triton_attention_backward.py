@@ -1,4 +1,4 @@
-"""The gradients of attention in three kernels, and the operator that PyTorch trains through.
+"""The gradients of attention in three kernels, and the function that PyTorch trains through.
 
 The weights are not kept from the forward pass: with the log-sum-exp of a row they are made again, tile by tile, as
 exp(score - lse). `delta_kernel` computes what the softmax's Jacobian needs of each row, `dkdv_kernel` owns a block of
@@ -15,12 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from attention_from_scratch.triton_attention_forward import triton_attention
-from attention_from_scratch.triton_launch import AMD, check_inputs, tiles
+from attention_from_scratch.triton_launch import AMD, tiles
 from attention_from_scratch.triton_support import tl, triton
 
 __all__ = [
     "TritonAttention",
-    "attention_operator",
     "delta_kernel",
     "dkdv_kernel",
     "dq_kernel",
@@ -254,49 +253,3 @@ class TritonAttention(torch.autograd.Function):
         dq, dk, dv = triton_attention_backward(dout, q, k, v, out, lse, None, ctx.causal, lengths, ctx.scale)
         return dq, dk, dv, None, None, None
         ### END SOLUTION
-
-
-@torch.library.custom_op("attention_from_scratch::attention", mutates_args=())
-def attention_operator(
-    q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None, causal: bool, scale: float
-) -> tuple[Tensor, Tensor]:
-    """The same as an operator that `torch.compile` keeps whole; returns `(out, lse)`, both with gradients."""
-    return triton_attention(q, k, v, causal, lengths, scale)
-
-
-@attention_operator.register_fake
-def _shapes(
-    q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None, causal: bool, scale: float
-) -> tuple[Tensor, Tensor]:
-    check_inputs(q, k, v, lengths)
-    return q.new_empty(q.shape), q.new_empty(q.shape[:3], dtype=torch.float32)
-
-
-@torch.library.custom_op("attention_from_scratch::attention_backward", mutates_args=())
-def _backward_operator(
-    dout: Tensor, dlse: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor,
-    lengths: Tensor | None, causal: bool, scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return triton_attention_backward(dout, q, k, v, out, lse, dlse, causal, lengths, scale)
-
-
-@_backward_operator.register_fake
-def _backward_shapes(
-    dout: Tensor, dlse: Tensor, q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor,
-    lengths: Tensor | None, causal: bool, scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    return q.new_empty(q.shape), k.new_empty(k.shape), v.new_empty(v.shape)
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, lengths, ctx.causal, ctx.scale = inputs
-    ctx.save_for_backward(q, k, v, *output, lengths)
-
-
-def _gradients(ctx: Any, dout: Tensor, dlse: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, v, out, lse, lengths = ctx.saved_tensors
-    dq, dk, dv = _backward_operator(dout, dlse, q, k, v, out, lse, lengths, ctx.causal, ctx.scale)
-    return dq, dk, dv, None, None, None
-
-
-attention_operator.register_autograd(_gradients, setup_context=_keep)
