@@ -41,10 +41,12 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     shutil.copy(ROOT / "_config.yml", root)
     (root / "book/chapters").mkdir(parents=True)
     shutil.copytree(ROOT / "book/_static", root / "book/_static")
-    for name in ("glossary.md", "references.bib", "index.md", "howto.md", "notation.md"):
+    shutil.copytree(ROOT / "book/_include", root / "book/_include")
+    pages = ("howto", "notation", "instructors", "threat_model", "glossary")
+    for name in ("references.bib", "index.md", *(f"{page}.md" for page in pages)):
         shutil.copy(ROOT / "book" / name, root / "book")
     (root / f"book/chapters/{FIRST}.md").write_text(MARKDOWN)
-    back = [{"file": name} for name in ("howto", "notation", "glossary", "bibliography")]
+    back = [{"file": name} for name in (*pages, "bibliography")]
     parts = [
         {"caption": "One", "chapters": [{"file": f"chapters/{FIRST}"}]},
         {"caption": "Back", "chapters": back},
