@@ -8,6 +8,7 @@ import socket
 import tempfile
 from pathlib import Path
 
+from autograder.faults import StudentFault
 from autograder.report import Isolation
 from autograder.session import Session
 from autograder.warm import Keeper, Limits, Retry, Warm
@@ -88,6 +89,9 @@ def choose(warm: Warm, asked: str | None) -> Isolation:
             keeper = warm.keeper(level, {"attention_from_scratch/__init__.py": b""}, [], Limits())
             try:
                 found = probe(keeper, level)
+            except StudentFault as fault:
+                tried.append(f"{level}: Python does not start behind the fence ({fault})")
+                continue
             finally:
                 keeper.end()
             failed = [name for name, held in found.probes.items() if not held]

@@ -72,7 +72,7 @@ def build(where: str, package: str) -> None:
     for device in _DEVICES:
         _bind(f"/dev/{device}", f"{where}/dev/{device}", read_only=False)
     _bind(package, where + COURSE)
-    for name in ("/tmp", "/old"):
+    for name in ("/tmp", "/old", *_aside()):
         os.makedirs(where + name, exist_ok=True)
     os.chdir(where)
     linux.pivot_root(where, where + "/old")
@@ -85,9 +85,21 @@ def build(where: str, package: str) -> None:
 def scratch() -> None:
     """An empty /tmp of this mount namespace's own, and the only place that can be written."""
     options = f"size={SCRATCH_BYTES},nr_inodes=1000,mode=1777"
+    aside = _aside()
+    for place, path in aside.items():
+        linux.mount(path, place, flags=linux.MS_BIND | linux.MS_REC)
     linux.mount("tmpfs", "/tmp", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
+    for place, path in aside.items():
+        os.makedirs(path)
+        linux.mount(place, path, flags=linux.MS_BIND | linux.MS_REC)
     os.mkdir("/tmp/work")
     os.chdir("/tmp/work")
+
+
+def _aside() -> dict[str, str]:
+    """Where to hold what Python needs of /tmp (the course may have been cloned there) while an empty /tmp covers it."""
+    covered = [path for path in readable() if os.path.commonpath([path, "/tmp"]) == "/tmp"]
+    return {f"/aside{i}": path for i, path in enumerate(covered)}
 
 
 def _bind(source: str, target: str, read_only: bool = True) -> None:

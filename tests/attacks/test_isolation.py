@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from attack_tools import FULL, LIMITS, grade, solved
 
 import autograder.probes
+from autograder.faults import StudentCrash
 from autograder.judge import Judge
 from autograder.report import Isolation, SubmissionReport
 from autograder.warm import Retry, Warm
 from coursebuild.errors import CourseError
+from coursebuild.paths import ROOT
 
 pytestmark = pytest.mark.attack
 
@@ -60,6 +64,44 @@ def test_a_level_that_leaks_is_not_used(leaky: tuple[str, ...], monkeypatch: pyt
         with pytest.raises(CourseError, match="landlock: network not held off"), Judge():
             pass
     with pytest.raises(CourseError, match="full: network not held off"), Judge(isolation="full"):
+        pass
+
+
+BELOW_TMP = """
+from contextlib import closing
+from autograder.session import Session
+from autograder.warm import Limits, Warm
+
+with closing(Warm()) as warm:
+    keeper = warm.keeper("full", {"attention_from_scratch/__init__.py": b""}, [], Limits())
+    session = Session(keeper, [("cell", "import only_here; print(only_here.__file__)")], [], Limits())
+    session.start()
+    print(session.outputs["cell"])
+    session.stop()
+"""
+
+
+def test_a_course_that_was_cloned_below_tmp_is_graded(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The sandbox covers /tmp with an empty one of its own; the packages that lie below /tmp must still be there."""
+    place = tmp_path_factory.mktemp("clone") / ".venv"
+    if not place.is_relative_to("/tmp"):
+        pytest.skip("temporary files lie elsewhere here")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    (packages,) = place.glob("lib/python*/site-packages")
+    (packages / "only_here.py").touch()
+    elsewhere = [str(ROOT / "src"), *(path for path in sys.path if "-packages" in path)]
+    (packages / "more.pth").write_text("\n".join(elsewhere))
+    python = [place / "bin" / "python", "-c", BELOW_TMP]
+    ran = subprocess.run(python, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert str(packages / "only_here.py") in ran.stdout, ran.stdout + ran.stderr[-2000:]
+
+
+def test_a_fence_behind_which_python_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(*_: Any) -> Isolation:
+        raise StudentCrash("it ended its process too often")
+
+    monkeypatch.setattr(autograder.probes, "probe", probe)
+    with pytest.raises(CourseError, match="Python does not start behind the fence"), Judge():
         pass
 
 
