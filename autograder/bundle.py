@@ -45,19 +45,22 @@ def bundled_files(chapter: str) -> list[Path]:
         figure_of_this_chapter = relative.parts[0] == "figures" and relative.stem == own
         if stems & hidden and not figure_of_this_chapter:
             continue
-        if path.suffix == ".py" and _tells(path, hidden):
-            continue
         kept.append(relative)
-    return kept
+    return _without_what_tells(kept, hidden)
+
+
+def _without_what_tells(files: list[Path], hidden: set[str]) -> list[Path]:
+    """Leave out modules that import a withheld one, those that import such a module, and so on."""
+    while telling := [path for path in files if path.suffix == ".py" and _tells(LIBRARY / path, hidden)]:
+        files = [path for path in files if path not in telling]
+        hidden = hidden | {path.stem for path in telling if len(path.parts) == 1}
+    return files
 
 
 def _tells(path: Path, hidden: set[str]) -> bool:
-    """Whether a module holds a marked solution or imports a module that is withheld."""
-    text = path.read_text(encoding="utf-8")
-    owner = path.stem in hidden
-    if owner and "### BEGIN SOLUTION" in text:
-        return True
-    return any(name in hidden for name in _imported(ast.parse(text), inside_figures="figures" in path.parts))
+    """Whether a module imports a module that is withheld."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(name in hidden for name in _imported(tree, inside_figures="figures" in path.parts))
 
 
 def _imported(tree: ast.Module, inside_figures: bool) -> set[str]:
