@@ -92,15 +92,27 @@ def bibliography(text: str) -> dict[str, Citation]:
 
 def _citation(key: str, entry: str) -> Citation:
     """The authors' family names and the year of one BibTeX entry; its key where it names no author."""
-    authors = re.search(
-        r"\bauthor\s*=\s*[{\"](.+?)[}\"]\s*,?\s*$", entry, re.MULTILINE | re.DOTALL | re.IGNORECASE
-    )
+    authors = _field(entry, "author")
     year = re.search(r"\b(?:year|date)\s*=\s*[{\"]?(\d{4})", entry, re.IGNORECASE)
     if authors is None:
         return Citation(key, year[1] if year else "")
-    names = [_family(name) for name in re.split(r"\s+and\s+", " ".join(authors[1].split()))]
+    names = [_family(name) for name in re.split(r"\s+and\s+(?![^{]*\})", " ".join(authors.split()))]
     shown = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
     return Citation(shown, year[1] if year else "")
+
+
+def _field(entry: str, name: str) -> str | None:
+    """The text of a field of a BibTeX entry: up to the brace or the quotation mark that closes it."""
+    start = re.search(rf"\b{name}\s*=\s*(?P<opens>[{{\"])", entry, re.IGNORECASE)
+    if start is None:
+        return None
+    closes, depth = "}" if start["opens"] == "{" else '"', 0
+    for at in range(start.end(), len(entry)):
+        letter = entry[at]
+        if letter == closes and depth == 0:
+            return entry[start.end() : at]
+        depth += (letter == "{") - (letter == "}")
+    return None
 
 
 def _family(name: str) -> str:

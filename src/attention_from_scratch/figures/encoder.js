@@ -40,7 +40,7 @@
     const placed = ends.sort((a, b) => a.y - b.y).map((end) => { at = Math.max(end.y, at + 18); return { ...end, y: at }; });
     const over = Math.max(0, (placed.length ? placed[placed.length - 1].y : 0) - (height - bottom));
     for (const { name, paint, y: where } of placed)
-      layer.append(svg("text", { x: width - right + 10, y: where - over + 5, class: "afs-label", style: `fill: ${color(paint === "ink" ? "ink" : `${paint}-text`)}` }, name));
+      layer.append(svg("text", { x: width - right + 10, y: where - over + 5, class: "afs-label", style: `fill: ${color(paint === "mask" ? "mask-text" : paint)}` }, name));
   };
   const draw = () => {
     tools.clear(layer);

@@ -10,7 +10,7 @@ from attention_from_scratch.figures.base import Figure, moving
 Measured = Mapping[tuple[str, int, float], Sequence[float]]
 """For (wiring, depth, scale of the first weights): the norm of the gradient of every layer, the first layer first."""
 
-PAINT = {"post-norm": "key", "pre-norm": "query", "no norm": "mask"}
+PAINT = {"post-norm": "ochre", "pre-norm": "ink", "no norm": "mask"}
 
 
 def gradient_norms(measured: Measured) -> Figure:
