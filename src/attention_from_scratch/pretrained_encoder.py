@@ -77,15 +77,16 @@ def wordpiece(text: str, vocabulary: dict[str, int]) -> list[str]:
     pieces = []
     for word in split_words(text):
         cut: list[str] = []
-        start = 0 if len(word) <= LONGEST_WORD else None
-        while start is not None and start < len(word):
-            mark = "##" if start else ""
-            ends = range(len(word), start, -1)
-            end = next((end for end in ends if mark + word[start:end] in vocabulary), None)
-            if end is not None:
-                cut.append(mark + word[start:end])
-            start = end
-        pieces += [UNKNOWN] if start is None else cut
+        rest = word
+        while rest and len(word) <= LONGEST_WORD:
+            mark = "##" if cut else ""
+            lengths = range(len(rest), 0, -1)  # the longest first
+            longest = next((n for n in lengths if mark + rest[:n] in vocabulary), 0)
+            if longest == 0:
+                break
+            cut.append(mark + rest[:longest])
+            rest = rest[longest:]
+        pieces += [UNKNOWN] if rest else cut
     return pieces
     ### END SOLUTION
 
