@@ -29,7 +29,7 @@ from coursebuild.errors import CourseError
 __all__ = ["ClassResult", "Options", "Result", "grade_class"]
 
 BEST = "full"
-WRITING = 1  # raise it to have every page and notebook written anew
+WRITING = 2  # raise it to have every page and notebook written anew
 
 
 def grade_class(room: Classroom, chapter: str, options: Options) -> ClassResult:
@@ -258,7 +258,10 @@ class _Run:
         found = self.writer.stored(student)
         person = ByHandOf(found.by_hand, found.penalty)
         page = feedback_page(self.chapter, student, report, cells, person)
-        write_atomic(self.room.feedback(student, self.name), page)
+        place = self.room.feedback(student, self.name)
+        for name, text in submission.for_the_exchange().items():
+            write_atomic(place.parent / name, text)
+        write_atomic(place, page)
         state = self._state(submission, found)
         self.journal.mark_written(student, self.keys[student], content, state, time.monotonic() - began)
         return found

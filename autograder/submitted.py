@@ -25,6 +25,13 @@ class Submission:
     content: bytes | None
     reason: str = ""
     timestamp: str | None = None
+    secret: str | None = None
+
+    def for_the_exchange(self) -> dict[str, str]:
+        """The files by which nbgrader's exchange knows whose a feedback page is; none for what did not come from it."""
+        if self.timestamp is None or self.secret is None:
+            return {}
+        return {"timestamp.txt": self.timestamp, "submission_secret.txt": self.secret}
 
 
 def name_fault(student: str) -> str:
@@ -82,9 +89,9 @@ def read(room: Classroom, student: str, chapter: str) -> Submission:
         opened.append(os.open(room.submitted, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         for name in (student, chapter):
             opened.append(os.open(name, _DIRECTORY, dir_fd=opened[-1]))
-        timestamp = _timestamp(opened[-1])
+        timestamp, secret = (_line(opened[-1], name) for name in ("timestamp.txt", "submission_secret.txt"))
         content, reason = _notebook(opened[-1], f"{chapter}.ipynb")
-        return Submission(student, content, reason, timestamp)
+        return Submission(student, content, reason, timestamp, secret)
     except OSError as error:
         return Submission(student, None, f"{student}/{chapter} {_why(error)}")
     finally:
@@ -132,8 +139,8 @@ def _regular(directory: int, name: str, limit: int) -> bytes:
     return content
 
 
-def _timestamp(directory: int) -> str | None:
+def _line(directory: int, name: str) -> str | None:
     try:
-        return _regular(directory, "timestamp.txt", 1000).decode("utf-8").strip() or None
+        return _regular(directory, name, 1000).decode("utf-8").strip() or None
     except (OSError, ValueError):
         return None

@@ -19,6 +19,9 @@ import nbformat
 import pytest
 from class_helpers import CHAPTER, StubJudge, by_student, grade, hand_in
 from nbgrader.api import Gradebook
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.exchange.default import ExchangeReleaseFeedback
+from nbgrader.utils import notebook_hash
 
 import autograder.grade
 from autograder.class_setup import init_class, release_chapter
@@ -384,3 +387,25 @@ def test_no_judge_is_started_where_everything_is_judged(
     hand_in(room, "bo")
     with pytest.raises(TypeError):
         grade(room)
+
+
+def test_feedback_goes_back_through_nbgraders_exchange(room: Classroom, tmp_path: Path) -> None:
+    """nbgrader names a page by a secret that the submission came with; students find theirs by the same one."""
+    handed = hand_in(room, "ada").parent
+    (handed / "timestamp.txt").write_text("2026-10-31 12:00:00 UTC")
+    (handed / "submission_secret.txt").write_text("only ada and the exchange know this")
+    hand_in(room, "by.mail")
+    grade(room)
+    exchange = tmp_path / "exchange"
+    exchange.mkdir()
+    exchange.chmod(0o777)
+    config = room.config()
+    config.Exchange.root = str(exchange)
+    config.CourseDirectory.update(
+        {"root": str(room.root), "course_id": "attention", "assignment_id": CHAPTER, "student_id": "ada"}
+    )
+    ExchangeReleaseFeedback(coursedir=CourseDirectory(config=config), config=config).start()
+    (page,) = (exchange / "attention" / "feedback").glob("*.html")
+    assert page.stem == notebook_hash(secret="only ada and the exchange know this", notebook_id=CHAPTER)
+    assert page.read_bytes() == room.feedback("ada", CHAPTER).read_bytes()
+    assert not (room.feedback("by.mail", CHAPTER).parent / "submission_secret.txt").exists()
