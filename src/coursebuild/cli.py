@@ -22,6 +22,7 @@ COMMANDS = (
     "lab",
     "make",
     "demo",
+    "finetune",
 )
 
 
