@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import logging
+import re
 import shutil
+import tomllib
 from pathlib import Path
 
 from autograder.classroom import Classroom
@@ -14,6 +16,7 @@ from coursebuild.paths import ROOT
 
 LIBRARY = ROOT / "src" / "attention_from_scratch"
 PACKAGE = "attention_from_scratch"
+STUDENT_EXTRAS = ("student", "weights", "kernels")
 _LEFT_OUT = ("__pycache__", "*.pyc", ".*")
 
 
@@ -87,14 +90,35 @@ def _imported(tree: ast.Module, inside_figures: bool) -> set[str]:
     return names
 
 
+def requirements() -> str:
+    """A requirements file for a student's machine: what the notebooks need, at the versions of the course's own tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(one for name in STUDENT_EXTRAS for one in extras[name])]
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    tested = {_name(pin): pin.partition(";")[0].strip() for pin in pins if "==" in pin}
+    lines = set()
+    for one in wanted:
+        if _name(one) != _name(project["name"]):
+            _, semicolon, where = one.partition(";")
+            lines.add(tested.get(_name(one), one) + (f"; {where.strip()}" if semicolon else ""))
+    return "\n".join(["# python -m pip install -r requirements.txt, then: jupyter lab", *sorted(lines), ""])
+
+
+def _name(requirement: str) -> str:
+    """The package that a requirement is about, spelt as pip compares names."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\s\[;<>=!~]", requirement.strip(), maxsplit=1)[0]).lower()
+
+
 def add_bundle(room: Classroom, chapter: str) -> list[Path]:
-    """Put the package beside the released notebook; what lay there before is replaced."""
+    """Put the package and the list of what it needs beside the released notebook; what lay there before is replaced."""
     files = bundled_files(chapter)
     target = room.release(chapter).parent / PACKAGE
     shutil.rmtree(target, ignore_errors=True)
     for relative in files:
         (target / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(LIBRARY / relative, target / relative)
+    (target.parent / "requirements.txt").write_text(requirements(), encoding="utf-8")
     return files
 
 

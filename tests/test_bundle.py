@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import sys
+from importlib.metadata import packages_distributions
 
 import nbformat
 import pytest
 
-from autograder.bundle import LIBRARY, bundled_files, withheld
+from autograder.bundle import LIBRARY, bundled_files, requirements, withheld
 from coursebuild.chapter import all_chapters
 from coursebuild.paths import ROOT
 
@@ -63,6 +65,32 @@ class TestBundles:
                     found = [place.with_suffix(".py"), place / "__init__.py"]
                     if any(one.is_file() for one in found):
                         assert files & {one.relative_to(LIBRARY) for one in found}, f"{path} imports {name}"
+
+
+def test_the_requirements_are_enough_for_every_notebook() -> None:
+    """Each package that a notebook imports is among them, at one exact version, and ours is not."""
+    lines = [line for line in requirements().splitlines() if not line.startswith("#")]
+    assert all("==" in line for line in lines)
+    named = {line.split("==")[0] for line in lines} | {"ipython"}  # which ipykernel brings
+    assert "attention-from-scratch" not in named
+    installed = packages_distributions()
+    for chapter in all_chapters():
+        notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            for name in _top_level(cell.source) if cell.cell_type == "code" else ():
+                if name != PACKAGE and name not in sys.stdlib_module_names:
+                    assert set(installed[name]) & named, f"{chapter} imports {name}"
+
+
+def _top_level(source: str) -> set[str]:
+    """The packages that a cell imports at any depth of its code."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_plain(source))):
+        if isinstance(node, ast.ImportFrom):
+            names.add(str(node.module))
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[0] for name in names}
 
 
 def _plain(source: str) -> str:
