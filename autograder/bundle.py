@@ -91,7 +91,7 @@ def _imported(tree: ast.Module, inside_figures: bool) -> set[str]:
 
 
 def requirements() -> str:
-    """A requirements file for a student's machine: what the notebooks need, at the versions of the course's own tests."""
+    """A requirements file for a student's machine: what the notebooks need, at the course's own versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(one for name in STUDENT_EXTRAS for one in extras[name])]
