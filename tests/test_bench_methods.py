@@ -1,0 +1,88 @@
+"""`course bench methods`: the choice of a learning rate, the table, going on where it stopped. No model is trained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from coursebuild.benchmarks import methods
+from coursebuild.errors import CourseError
+
+Orders = list[dict[str, Any]]
+
+
+@pytest.fixture
+def orders(monkeypatch: pytest.MonkeyPatch) -> Orders:
+    """What the cells' processes were told; each answers with made-up numbers."""
+    told: Orders = []
+
+    def answer(command: list[str], **_: Any) -> SimpleNamespace:
+        order = json.loads(command[-1])
+        told.append(order)
+        rate = order["settings"]["learning_rate"]
+        cell: dict[str, Any] = {
+            "parameters": 770, "gradient_bytes": 2**20, "optimizer_bytes": 2**21, "train_cpu_seconds": 1.5,
+            "validation_macro_f1": 1 - abs(rate - 1e-2),
+        }  # fmt: skip
+        if not order["search"]:
+            cell |= {"file_bytes": 2**19, "test": {"macro_f1": 0.5 + order["settings"]["seed"] / 10}}
+        return SimpleNamespace(returncode=0, stdout="a warning\n" + json.dumps(cell) + "\n", stderr="")
+
+    monkeypatch.setattr(subprocess, "run", answer)
+    return told
+
+
+def test_every_method_is_searched_then_run_with_every_seed(orders: Orders, tmp_path: Path) -> None:
+    file = tmp_path / "methods.json"
+    methods.run(file, reviews=100, epochs=2, seeds=3)
+    searched = [order for order in orders if order["search"]]
+    assert len(searched) == 3 * len(methods.RATES)
+    assert all(order["settings"]["limit"] == 50 and order["settings"]["epochs"] == 1 for order in searched)
+    cells = [order["settings"] for order in orders if not order["search"]]
+    assert [(cell["seed"], cell["method"]) for cell in cells] == [
+        (s, m) for s in range(3) for m in methods.RATES
+    ]
+    rates = {cell["method"]: cell["learning_rate"] for cell in cells}
+    assert rates == {
+        "full": 3e-4, "head": 1e-2, "adapter": 1e-2, "prefix": 1e-2, "lora": 1e-2, "adalora": 1e-2
+    }  # fmt: skip
+    assert {order["settings"]["method"] for order in orders if order["ranks"]} == {"full"}
+    stored = json.loads(file.read_text())
+    assert len(stored["cells"]) == 18
+    assert "test" not in stored["search"][0]
+
+
+def test_what_is_done_is_not_done_again(orders: Orders, tmp_path: Path) -> None:
+    file = tmp_path / "methods.json"
+    methods.run(file, reviews=100, epochs=2, seeds=1)
+    before = len(orders)
+    methods.run(file, reviews=100, epochs=2, seeds=1)
+    assert len(orders) == before
+    methods.run(file, reviews=100, epochs=2, seeds=2)
+    assert len(orders) == before + len(methods.RATES)
+    with pytest.raises(CourseError, match="other settings"):
+        methods.run(file, reviews=200, epochs=2, seeds=1)
+
+
+def test_the_table_has_a_line_for_each_method(
+    orders: Orders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods.run(tmp_path / "methods.json", reviews=100, epochs=1, seeds=3)
+    said = capsys.readouterr().out
+    lines = [line for line in said.splitlines() if line.split()[0] in methods.RATES]
+    assert [line.split()[0] for line in lines] == list(methods.RATES)
+    assert all("0.600  (0.500, 0.600, 0.700)" in line and "3.00 MiB" in line for line in lines)
+
+
+def test_a_failed_cell_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    failed = SimpleNamespace(returncode=1, stdout="", stderr="the last words")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(CourseError, match=r"search.*'full'.*the last words"):
+        methods.run(tmp_path / "methods.json")
+    with pytest.raises(CourseError, match="--json"):
+        methods.run(None)
