@@ -90,10 +90,10 @@ class KVCache:
         self.keys[:, :, self.length : end] = k
         self.values[:, :, self.length : end] = v
         self.length = end
-        return self.read()
+        return self.contents()
         ### END SOLUTION
 
-    def read(
+    def contents(
         self,
     ) -> tuple[Float[Tensor, "batch heads length dim"], Float[Tensor, "batch heads length value_dim"]]:
         """The keys and values of all positions so far, oldest first. Asked only when there is at least one."""
@@ -178,7 +178,7 @@ def read_memory(
 ) -> Float[Tensor, "batch new width"]:
     """Cross-attention of a layer for new positions; the keys and values of the memory are in the cache."""
     q = split_heads(layer.query(x), layer.heads)  # (batch, heads, new, dim)
-    return layer.output(merge_heads(masked_attention(q, *cache.read(), memory_mask)))
+    return layer.output(merge_heads(masked_attention(q, *cache.contents(), memory_mask)))
 
 
 def decode_with_cache(
