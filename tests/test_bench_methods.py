@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,9 +20,22 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> Orders:
     """What the cells' processes were told; each answers with made-up numbers."""
     told: Orders = []
 
-    def answer(command: list[str], **_: Any) -> SimpleNamespace:
-        order = json.loads(command[-1])
-        told.append(order)
+    class Process:
+        """The process that forks for every cell."""
+
+        def __init__(self, command: list[str], **_: Any) -> None:
+            self.returncode = 0
+            orders = json.loads(command[-1])
+            told.extend(orders)
+            self.stdout = iter(["a warning\n", *(json.dumps(answer(order)) + "\n" for order in orders)])
+
+        def __enter__(self) -> Process:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return
+
+    def answer(order: dict[str, Any]) -> dict[str, Any]:
         rate = order["settings"]["learning_rate"]
         cell: dict[str, Any] = {
             "parameters": 770, "gradient_bytes": 2**20, "optimizer_bytes": 2**21, "train_cpu_seconds": 1.5,
@@ -31,9 +43,9 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> Orders:
         }  # fmt: skip
         if not order["search"]:
             cell |= {"file_bytes": 2**19, "test": {"macro_f1": 0.5 + order["settings"]["seed"] / 10}}
-        return SimpleNamespace(returncode=0, stdout="a warning\n" + json.dumps(cell) + "\n", stderr="")
+        return cell
 
-    monkeypatch.setattr(subprocess, "run", answer)
+    monkeypatch.setattr(subprocess, "Popen", Process)
     return told
 
 
@@ -79,10 +91,15 @@ def test_the_table_has_a_line_for_each_method(
     assert all("0.600  (0.500, 0.600, 0.700)" in line and "3.00 MiB" in line for line in lines)
 
 
-def test_a_failed_cell_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    failed = SimpleNamespace(returncode=1, stdout="", stderr="the last words")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
-    with pytest.raises(CourseError, match=r"search.*'full'.*the last words"):
-        methods.run(tmp_path / "methods.json")
+def test_a_failed_cell_keeps_those_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """A real process this time: its first cell asks for data that is not there."""
+    file = tmp_path / "methods.json"
+    settings = methods._settings(10, 1)
+    monkeypatch.setattr(methods, "_settings", lambda *_: settings | {"data": "nothing"})
+    with pytest.raises(CourseError, match="a cell of search failed"):
+        methods.run(file)
+    assert "--data nothing is neither" in capfd.readouterr().err
     with pytest.raises(CourseError, match="--json"):
         methods.run(None)

@@ -47,26 +47,25 @@ MEANING = {
 }
 
 
-def run(json_file: Path | None = None, reviews: int = 1000, epochs: int = 2, seeds: int = 3) -> int:
+def run(json_file: Path | None = None, reviews: int = 500, epochs: int = 2, seeds: int = 3) -> int:
     """The command: measure what is missing in the file, print a table."""
     if json_file is None:
         raise CourseError(
             "course bench methods takes long and writes every cell at once: name a file with --json"
         )
     settings = _settings(reviews, epochs)
-    result = _opened(
-        json_file, settings, f"course bench methods --reviews {reviews} --epochs {epochs} --seeds {seeds}"
-    )
+    command = f"course bench methods --reviews {reviews} --epochs {epochs} --seeds {seeds}"
+    result = _opened(json_file, settings, command)
     short = settings | {"epochs": 1, "limit": reviews // 2}
-    for method, rates in RATES.items():
-        for rate in rates:
-            _do(json_file, result, "search", short | {"method": method, "learning_rate": rate})
-    for seed in range(seeds):
-        for method in RATES:
-            rate = best_rate(result["search"], method)
-            _do(
-                json_file, result, "cells", settings | {"method": method, "learning_rate": rate, "seed": seed}
-            )
+    searched = [short | {"method": m, "learning_rate": rate} for m, rates in RATES.items() for rate in rates]
+    _do(json_file, result, "search", searched)
+    best = {method: best_rate(result["search"], method) for method in RATES}
+    runs = [
+        settings | {"method": method, "learning_rate": best[method], "seed": seed}
+        for seed in range(seeds)
+        for method in RATES
+    ]
+    _do(json_file, result, "cells", runs)
     print(table(result["cells"]))
     return 0
 
@@ -107,7 +106,7 @@ def _settings(reviews: int, epochs: int) -> dict[str, Any]:
     settings = Settings(
         data="rotten_tomatoes", model="minilm", method="head", seed=0, split_seed=0, epochs=epochs, batch=16,
         parts=1, learning_rate=1e-3, random_learning_rate=1e-3, weight_decay=0.01, warmup=0.1, max_norm=1.0,
-        dropout=0.1, max_length=32, patience=epochs, limit=reviews, limit_scored=500, freeze_embeddings=False,
+        dropout=0.1, max_length=32, patience=epochs, limit=reviews, limit_scored=400, freeze_embeddings=False,
         drop_duplicates=False, precision="fp32",
     )  # fmt: skip
     return settings.as_dict()
@@ -143,26 +142,37 @@ def _opened(json_file: Path, settings: dict[str, Any], command: str) -> dict[str
     }
 
 
-def _do(json_file: Path, result: dict[str, Any], kind: str, settings: dict[str, Any]) -> None:
-    """Measure a cell in a process of its own and write it, unless the file has it."""
-    key = {name: settings[name] for name in ("method", "learning_rate", "seed")}
-    if any(all(cell[name] == value for name, value in key.items()) for cell in result[kind]):
+def _do(json_file: Path, result: dict[str, Any], kind: str, wanted: list[dict[str, Any]]) -> None:
+    """Measure the cells that the file lacks, in a process that forks for each, and write every one at once."""
+    keys = [{name: settings[name] for name in ("method", "learning_rate", "seed")} for settings in wanted]
+    known = [{name: cell[name] for name in ("method", "learning_rate", "seed")} for cell in result[kind]]
+    todo = [(key, settings) for key, settings in zip(keys, wanted, strict=True) if key not in known]
+    if not todo:
         return
+    orders = [_order(kind, settings) for _, settings in todo]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "coursebuild.benchmarks.methods_cell", json.dumps(orders)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        answers = (line for line in process.stdout if line.startswith("{"))
+        for (key, _), line in zip(todo, answers, strict=False):
+            cell = key | json.loads(line)
+            result[kind].append(cell)
+            result["ended"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+            write_atomically(json_file, json.dumps(result, indent=1) + "\n")
+            print(kind, key, f"validation macro-F1 {cell['validation_macro_f1']:.3f}", flush=True)
+    if process.returncode:
+        raise CourseError(
+            f"a cell of {kind} failed (its last words stand above); what is done is in {json_file}"
+        )
+
+
+def _order(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What a cell is told; memory is measured with the first seed, and ranks of full fine-tuning with it."""
     first = kind == "cells" and settings["seed"] == 0
-    order = {
+    return {
         "settings": settings,
         "search": kind == "search",
         "memory": first,
         "ranks": first and settings["method"] == "full",
     }
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "coursebuild.benchmarks.methods_cell", json.dumps(order)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise CourseError(f"{kind} {key} failed: {done.stderr[-2000:]}")
-    cell = key | json.loads(done.stdout.splitlines()[-1])
-    result[kind].append(cell)
-    result["ended"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    write_atomically(json_file, json.dumps(result, indent=1) + "\n")
-    said = {"validation": cell["validation_macro_f1"], "cpu": cell["train_cpu_seconds"]}
-    print(kind, key, {name: round(value, 3) for name, value in said.items()}, flush=True)

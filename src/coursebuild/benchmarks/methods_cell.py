@@ -1,7 +1,7 @@
-"""One cell of `course bench methods`: a method, a learning rate and a seed, trained and measured in its own process.
+"""The cells of `course bench methods`: a method, a learning rate and a seed, each trained and measured by itself.
 
-A process of its own, so that nothing an earlier cell left behind counts. It is told what to do as JSON, its first
-argument, and answers with one line of JSON.
+The process that is started reads what there is to do (its first argument, JSON), reads the reviews once, and forks for
+every cell, so that nothing an earlier cell left behind counts. It answers with one line of JSON a cell.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from attention_from_scratch.measuring import can_measure_process, peak_process_b
 from attention_from_scratch.peft_files import save_adapter
 
 PADDING = 0
+CLASSES = 2  # fresh and rotten
 SCORED_AT_ONCE = 50
 RESAMPLES = 1000
 STEPS_FOR_MEMORY = 3  # the second step is the first with the optimiser's state in place
@@ -45,12 +48,10 @@ RANKS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 384)
 
 def cell(settings: Settings, is_search: bool, with_memory: bool, with_ranks: bool) -> dict[str, Any]:
     """Train and measure. A cell of the search for a learning rate looks at the validation set alone."""
-    torch.set_num_threads(1)
-    splits = load_splits(
-        settings.data, settings.split_seed, settings.limit, settings.limit_scored, settings.drop_duplicates
+    texts = _texts(
+        settings.data, settings.split_seed, settings.limit, settings.limit_scored, settings.max_length
     )
-    texts = encode(splits, cutter("wordpiece"), settings.max_length)
-    model, _ = new_model(settings, len(splits.labels), from_random=False)
+    model, _ = new_model(settings, CLASSES, from_random=False)
     before = {name: p.detach().clone() for name, p in model.named_parameters()} if with_ranks else {}
     result: dict[str, Any] = {"parameters": trained_parameters(model)}
     if with_memory:
@@ -69,6 +70,14 @@ def cell(settings: Settings, is_search: bool, with_memory: bool, with_ranks: boo
     if with_ranks:
         result["ranks"] = _by_rank(model, before, texts["validation"])
     return result
+
+
+@lru_cache(maxsize=2)
+def _texts(
+    data: str, split_seed: int, limit: int | None, limit_scored: int | None, max_length: int
+) -> Encoded:
+    splits = load_splits(data, split_seed, limit, limit_scored, drop_duplicates=False)
+    return encode(splits, cutter("wordpiece"), max_length)
 
 
 def _batches(examples: list[tuple[list[int], int]], numbers: Iterable[list[int]]) -> Iterator[Batch]:
@@ -137,7 +146,9 @@ def _scored(model: Classifier, examples: list[tuple[list[int], int]]) -> dict[st
     """What `evaluate` says, texts of similar length together."""
     order = sorted(range(len(examples)), key=lambda i: len(examples[i][0]))
     numbers = [order[i : i + SCORED_AT_ONCE] for i in range(0, len(order), SCORED_AT_ONCE)]
-    return evaluate(model, _batches(examples, numbers), 2, RESAMPLES, torch.Generator().manual_seed(0))
+    return evaluate(
+        model, list(_batches(examples, numbers)), CLASSES, RESAMPLES, torch.Generator().manual_seed(0)
+    )
 
 
 def _test(model: Classifier, examples: list[tuple[list[int], int]]) -> dict[str, float]:
@@ -173,12 +184,31 @@ def _by_rank(
 
 
 def main() -> None:
-    """Read the order, do it, answer."""
-    order = json.loads(sys.argv[1])
-    load = os.getloadavg()[0]
-    settings = Settings(**order["settings"])
-    result = cell(settings, order["search"], order["memory"], order["ranks"])
-    print(json.dumps(result | {"load_average": [load, os.getloadavg()[0]]}))
+    """Fork for every order, do it, answer. The first one that fails ends it all."""
+    torch.set_num_threads(1)
+    for order in json.loads(sys.argv[1]):
+        settings = Settings(**order["settings"])
+        _texts(settings.data, settings.split_seed, settings.limit, settings.limit_scored, settings.max_length)
+        child = os.fork()
+        if child == 0:
+            _answer(settings, order)
+        _, status = os.waitpid(child, 0)
+        if status:
+            raise SystemExit(f"{settings.method}, seed {settings.seed}: the cell ended with status {status}")
+
+
+def _answer(settings: Settings, order: dict[str, Any]) -> None:
+    """In the child: one line, and the end."""
+    status = 1
+    try:
+        load = os.getloadavg()[0]
+        result = cell(settings, order["search"], order["memory"], order["ranks"])
+        print(json.dumps(result | {"load_average": [load, os.getloadavg()[0]]}), flush=True)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 if __name__ == "__main__":
