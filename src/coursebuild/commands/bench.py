@@ -40,7 +40,7 @@ def register(subparsers: Any) -> None:
             )
         if kind == "methods":
             for name, default, what in (
-                ("reviews", 500, "to train on"),
+                ("reviews", 400, "to train on"),
                 ("epochs", 2, "of training"),
                 ("seeds", 3, "of every method"),
             ):
