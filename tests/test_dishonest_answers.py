@@ -11,6 +11,7 @@ allowance: a class is handed in with its honest constructor, so a test of an err
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import inspect
@@ -52,7 +53,12 @@ class EqualToAll:
 
 
 def filled(value: Any, number: float) -> Any:
-    """The same structure, shapes and dtypes, with one number everywhere (NaN makes whole numbers floats)."""
+    """The same structure, shapes and dtypes, with one number everywhere (NaN makes whole numbers floats).
+
+    A text becomes the number's digits.
+    """
+    if isinstance(value, str):
+        return f"{number:g}"
     if isinstance(value, torch.Tensor):
         dtype = (
             torch.get_default_dtype() if number != number and not value.is_floating_point() else value.dtype
@@ -109,11 +115,17 @@ def dishonest_function(honest: Callable[..., Any], answer: Answer) -> Callable[.
 
 
 def quietly(honest: Callable[..., Any]) -> Callable[..., Any]:
-    """The same without its errors: who answers without thinking checks nothing either."""
+    """The same without its errors: who answers without thinking checks nothing either.
+
+    It works on a copy of a model: what an honest function does to a model in place must not be left behind.
+    """
+
+    def apart(value: Any) -> Any:
+        return copy.deepcopy(value) if isinstance(value, torch.nn.Module) else value
 
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return honest(*args, **kwargs)
+            return honest(*map(apart, args), **{name: apart(value) for name, value in kwargs.items()})
         except Exception:
             return None
 
