@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -191,6 +192,6 @@ def mean_pool(
     Source: Reimers and Gurevych 2019, section 3.
     """
     ### BEGIN SOLUTION
-    total = hidden.masked_fill(~mask[..., None], 0.0).sum(dim=1)  # (batch, width)
+    total = torch.where(mask[..., None], hidden, 0.0).sum(dim=1)  # (batch, width)
     return total / mask.sum(dim=1, keepdim=True).clamp(min=1)
     ### END SOLUTION
