@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coursebuild.benchmarks import methods
+from attention_from_scratch.finetune_settings import Settings
+from attention_from_scratch.measuring import can_measure_process
+from coursebuild.benchmarks import methods, methods_cell
 from coursebuild.errors import CourseError
 
 Orders = list[dict[str, Any]]
@@ -103,3 +106,65 @@ def test_a_failed_cell_keeps_those_before_it(
     assert "--data nothing is neither" in capfd.readouterr().err
     with pytest.raises(CourseError, match="--json"):
         methods.run(None)
+
+
+TINY = {
+    "data": "toy.csv",
+    "model": "tiny",
+    "limit": 60,
+    "limit_scored": 20,
+    "max_length": 12,
+    "learning_rate": 1e-2,
+}
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The settings of a cell on a tiny model and a file of 120 short texts."""
+    draw = random.Random(0)
+    rows = [
+        (f"a {draw.choice(words)} film, number {i}", label)
+        for i in range(60)
+        for label, words in WORDS.items()
+    ]
+    lines = "\n".join(f'"{text}",{label}' for text, label in rows)
+    (tmp_path / "toy.csv").write_text(f"text,label\n{lines}\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    return methods._settings(60, 2) | TINY
+
+
+WORDS = {"for": ["good", "fine", "great"], "against": ["bad", "poor", "awful"]}
+
+
+@pytest.mark.parametrize("method", methods.RATES)
+def test_a_cell_measures_what_the_table_shows(method: str, toy: dict[str, Any]) -> None:
+    settings = Settings(**(toy | {"method": method}))
+    result = methods_cell.cell(settings, is_search=False, with_memory=True, with_ranks=method == "full")
+    assert result["steps"] == 2 * 4
+    assert result["gradient_bytes"] == 4 * result["parameters"]
+    # AdamW: two running means a number, and a count of steps for each tensor
+    assert 0 < result["optimizer_bytes"] - 2 * result["gradient_bytes"] <= 4 * 200
+    assert result["file_bytes"] > result["gradient_bytes"]
+    assert 0 <= result["test"]["low"] <= result["test"]["macro_f1"] <= result["test"]["high"] <= 1
+    if can_measure_process():
+        assert result["memory"]["tokens_of_a_step"] == [16, 8]
+        assert result["memory"]["weight_bytes"] > 0
+    else:
+        assert "why_not" in result["memory"]
+    assert ("kept" in result) == (method == "adalora")
+    if method == "full":
+        ranks = result["ranks"]
+        assert ranks["share_of_the_squares"][0] == 0
+        assert ranks["share_of_the_squares"][-1] == pytest.approx(1)
+        assert ranks["share_of_the_squares"] == sorted(ranks["share_of_the_squares"])
+        assert ranks["validation_macro_f1"][-1] == result["validation_macro_f1"]
+
+
+def test_a_cell_of_the_search_does_not_look_at_the_test_set(
+    toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(methods_cell, "_test", lambda *_: pytest.fail("the test set was looked at"))
+    settings = Settings(**(toy | {"method": "lora", "epochs": 1}))
+    result = methods_cell.cell(settings, is_search=True, with_memory=False, with_ranks=False)
+    assert "test" not in result
+    assert 0 <= result["validation_macro_f1"] <= 1

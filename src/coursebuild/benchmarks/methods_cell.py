@@ -48,9 +48,7 @@ RANKS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 384)
 
 def cell(settings: Settings, is_search: bool, with_memory: bool, with_ranks: bool) -> dict[str, Any]:
     """Train and measure. A cell of the search for a learning rate looks at the validation set alone."""
-    texts = _texts(
-        settings.data, settings.split_seed, settings.limit, settings.limit_scored, settings.max_length
-    )
+    texts = _texts_of(settings)
     model, _ = new_model(settings, CLASSES, from_random=False)
     before = {name: p.detach().clone() for name, p in model.named_parameters()} if with_ranks else {}
     result: dict[str, Any] = {"parameters": trained_parameters(model)}
@@ -72,12 +70,19 @@ def cell(settings: Settings, is_search: bool, with_memory: bool, with_ranks: boo
     return result
 
 
+def _texts_of(settings: Settings) -> Encoded:
+    tokens = "hashed" if settings.model == "tiny" else "wordpiece"
+    return _texts(
+        settings.data, settings.split_seed, settings.limit, settings.limit_scored, settings.max_length, tokens
+    )
+
+
 @lru_cache(maxsize=2)
 def _texts(
-    data: str, split_seed: int, limit: int | None, limit_scored: int | None, max_length: int
+    data: str, split_seed: int, limit: int | None, limit_scored: int | None, max_length: int, tokens: str
 ) -> Encoded:
     splits = load_splits(data, split_seed, limit, limit_scored, drop_duplicates=False)
-    return encode(splits, cutter("wordpiece"), max_length)
+    return encode(splits, cutter(tokens), max_length)
 
 
 def _batches(examples: list[tuple[list[int], int]], numbers: Iterable[list[int]]) -> Iterator[Batch]:
@@ -188,7 +193,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for order in json.loads(sys.argv[1]):
         settings = Settings(**order["settings"])
-        _texts(settings.data, settings.split_seed, settings.limit, settings.limit_scored, settings.max_length)
+        _texts_of(settings)
         child = os.fork()
         if child == 0:
             _answer(settings, order)
