@@ -42,9 +42,10 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> Orders:
         rate = order["settings"]["learning_rate"]
         cell: dict[str, Any] = {
             "parameters": 770, "gradient_bytes": 2**20, "optimizer_bytes": 2**21, "train_cpu_seconds": 1.5,
-            "validation_macro_f1": 1 - abs(rate - 1e-2),
         }  # fmt: skip
-        if not order["search"]:
+        if order["search"]:
+            cell |= {"validation_macro_f1": 1 - abs(rate - 1e-2)}
+        else:
             cell |= {"file_bytes": 2**19, "test": {"macro_f1": 0.5 + order["settings"]["seed"] / 10}}
         return cell
 
@@ -56,7 +57,7 @@ def test_every_method_is_searched_then_run_with_every_seed(orders: Orders, tmp_p
     file = tmp_path / "methods.json"
     methods.run(file, reviews=100, epochs=2, seeds=3)
     searched = [order for order in orders if order["search"]]
-    assert len(searched) == 2 * len(methods.RATES)
+    assert len(searched) == sum(map(len, methods.RATES.values()))
     assert all(order["settings"]["limit"] == 100 and order["settings"]["epochs"] == 1 for order in searched)
     cells = [order["settings"] for order in orders if not order["search"]]
     assert [(cell["seed"], cell["method"]) for cell in cells] == [
@@ -64,7 +65,7 @@ def test_every_method_is_searched_then_run_with_every_seed(orders: Orders, tmp_p
     ]
     rates = {cell["method"]: cell["learning_rate"] for cell in cells}
     assert rates == {
-        "full": 3e-4, "head": 1e-2, "adapter": 1e-2, "prefix": 1e-2, "lora": 3e-3, "adalora": 1e-2
+        "full": 3e-4, "head": 1e-2, "adapter": 1e-2, "prefix": 1e-2, "lora": 1e-2, "adalora": 1e-2
     }  # fmt: skip
     assert {order["settings"]["method"] for order in orders if order["ranks"]} == {"full"}
     stored = json.loads(file.read_text())
@@ -157,7 +158,7 @@ def test_a_cell_measures_what_the_table_shows(method: str, toy: dict[str, Any]) 
         assert ranks["share_of_the_squares"][0] == 0
         assert ranks["share_of_the_squares"][-1] == pytest.approx(1)
         assert ranks["share_of_the_squares"] == sorted(ranks["share_of_the_squares"])
-        assert ranks["validation_macro_f1"][-1] == result["validation_macro_f1"]
+        assert all(0 <= score <= 1 for score in ranks["validation_macro_f1"])
 
 
 def test_a_cell_of_the_search_does_not_look_at_the_test_set(

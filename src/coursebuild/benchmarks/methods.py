@@ -28,8 +28,8 @@ RATES = {
     "head": (1e-2, 3e-2),
     "adapter": (3e-3, 1e-2),
     "prefix": (1e-2, 3e-2),
-    "lora": (1e-3, 3e-3),
-    "adalora": (3e-3, 1e-2),
+    "lora": (1e-3, 3e-3, 1e-2),
+    "adalora": (3e-3, 1e-2, 3e-2),
 }
 MEANING = {
     "parameters": "numbers that are trained, the head's included",
@@ -121,7 +121,7 @@ def _opened(json_file: Path, settings: dict[str, Any], command: str) -> dict[str
         result: dict[str, Any] = json.loads(json_file.read_text(encoding="utf-8"))
         if result["settings"] != shared:
             raise CourseError(f"{json_file} holds cells of other settings: name another file, or remove it")
-        return result | {"command": command}
+        return result | {"command": command, "rates": _rates()}
     return {
         "schema": 1,
         "command": command,
@@ -135,11 +135,15 @@ def _opened(json_file: Path, settings: dict[str, Any], command: str) -> dict[str
         | {n: version(n) for n in ("torch", "numpy", "safetensors")},
         "threads": 1,
         "settings": shared,
-        "rates": {method: list(rates) for method, rates in RATES.items()},
+        "rates": _rates(),
         "meaning": MEANING,
         "search": [],
         "cells": [],
     }
+
+
+def _rates() -> dict[str, list[float]]:
+    return {method: list(rates) for method, rates in RATES.items()}
 
 
 def _do(json_file: Path, result: dict[str, Any], kind: str, wanted: list[dict[str, Any]]) -> None:
@@ -160,7 +164,8 @@ def _do(json_file: Path, result: dict[str, Any], kind: str, wanted: list[dict[st
             result[kind].append(cell)
             result["ended"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
             write_atomically(json_file, json.dumps(result, indent=1) + "\n")
-            print(kind, key, f"validation macro-F1 {cell['validation_macro_f1']:.3f}", flush=True)
+            score = cell["validation_macro_f1"] if kind == "search" else cell["test"]["macro_f1"]
+            print(kind, key, f"macro-F1 {score:.3f}", flush=True)
     if process.returncode:
         raise CourseError(
             f"a cell of {kind} failed (its last words stand above); what is done is in {json_file}"

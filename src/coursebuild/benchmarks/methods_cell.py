@@ -55,8 +55,9 @@ def cell(settings: Settings, is_search: bool, with_memory: bool, with_ranks: boo
     if with_memory:
         result["memory"] = _memory(model, settings, texts)
     result |= _train(model, settings, texts)
-    result["validation_macro_f1"] = _scored(model, texts["validation"])["macro_f1"]
-    if not is_search:
+    if is_search:
+        result["validation_macro_f1"] = _scored(model, texts["validation"])["macro_f1"]
+    else:
         result["test"] = _test(model, texts["test"])
         result["file_bytes"] = _file_bytes(model, settings.method)
         if settings.method == "adalora":
