@@ -14,7 +14,6 @@ from coursebuild.book import Page, build_html
 from coursebuild.errors import CourseError
 from coursebuild.paths import ROOT, Paths
 
-pytestmark = pytest.mark.xdist_group("book")
 FIRST = "01_first"
 MARKDOWN = """# A first chapter
 
