@@ -92,9 +92,9 @@ def train_epoch(
     """Train on all batches once, in training mode; the loss of every step, in order.
 
     One step takes `accumulate` batches (the last step of an epoch takes what is left). Its loss is the mean
-    cross-entropy over all examples of these batches, as if they were one batch. Gradients of an earlier step do not
-    count. The gradient of the whole step is cut to a norm of at most `max_norm` over all parameters; then the
-    optimiser steps, and after it the scheduler.
+    cross-entropy over all examples of these batches, as if they were one batch. Gradients that the parameters hold
+    already do not count. The gradient of the whole step is cut to a norm of at most `max_norm` over all parameters;
+    then the optimiser steps, and after it the scheduler.
     """
     ### BEGIN SOLUTION
     model.train()
@@ -123,7 +123,7 @@ def draw_resamples(
 
 
 def evaluate(
-    model: nn.Module, batches: Iterable[Batch], classes: int, resamples: int, generator: torch.Generator
+    model: nn.Module, batches: Sequence[Batch], classes: int, resamples: int, generator: torch.Generator
 ) -> dict:
     """What a model says about examples that it is not trained on, and how good that is.
 

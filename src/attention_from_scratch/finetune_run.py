@@ -228,7 +228,7 @@ class _SeedRun:
         examples = self.job.encoded[part]
         some = [examples[i : i + SCORED_AT_ONCE] for i in range(0, len(examples), SCORED_AT_ONCE)]
         draws = torch.Generator().manual_seed(number_of(self.settings.seed, part, "resamples"))
-        result = evaluate(self.model, map(self._batch, some), self.classes, RESAMPLES, draws)
+        result = evaluate(self.model, [self._batch(one) for one in some], self.classes, RESAMPLES, draws)
         labels = torch.tensor([label for _, label in examples])
         loss = nn.functional.cross_entropy(result["logits"], labels).item()
         return result | {"loss": loss, "confusion": result["confusion"].tolist()}
