@@ -11,8 +11,15 @@ from torch import Tensor, nn
 from attention_from_scratch import finetune_efficient
 from attention_from_scratch.bert import BertEncoder
 from attention_from_scratch.fine_tuning import adamw_groups
-from attention_from_scratch.finetune_methods import METHODS, prepare, trained_parameters, watch
+from attention_from_scratch.finetune_methods import (
+    LEARNING_RATES,
+    METHODS,
+    prepare,
+    trained_parameters,
+    watch,
+)
 from attention_from_scratch.finetune_model import Classifier
+from attention_from_scratch.finetune_settings import Settings
 from attention_from_scratch.parameter_efficient import AdaLoRALinear, LoRALinear, adalora_budget
 from attention_from_scratch.peft_files import AdapterFileError, load_adapter, save_adapter
 
@@ -301,3 +308,29 @@ def test_a_merged_model_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(AdapterFileError, match="call unmerge"):
         save_adapter(model, tmp_path / "merged.safetensors", "lora")
     assert not (tmp_path / "merged.safetensors").exists()
+
+
+def test_every_method_has_a_learning_rate_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`course finetune` without --learning-rate takes the method's; with one, that one."""
+    from coursebuild import cli
+    from coursebuild.commands import finetune
+
+    told: list[Settings] = []
+    monkeypatch.setattr(finetune, "run", lambda arguments: told.append(finetune._settings(arguments, 0)) or 0)
+    for method in METHODS:
+        arguments = [
+            "finetune",
+            "--data",
+            "x.csv",
+            "--model",
+            "tiny",
+            "--method",
+            method,
+            "--output",
+            str(tmp_path),
+        ]
+        cli.main(arguments)
+        cli.main([*arguments, "--learning-rate", "0.5"])
+    rates = [settings.learning_rate for settings in told]
+    assert rates == [rate for method in METHODS for rate in (LEARNING_RATES[method], 0.5)]
+    assert LEARNING_RATES.keys() == METHODS.keys()

@@ -43,6 +43,12 @@ METHODS: Final[dict[str, Callable[[Classifier], None]]] = {
 }
 
 
+LEARNING_RATES: Final[dict[str, float]] = {
+    "full": 5e-5, "head": 3e-2, "adapter": 1e-2, "prefix": 3e-2, "lora": 1e-2, "adalora": 3e-2,
+}  # fmt: skip
+"""What each method begins with when nobody says; for all but "full" the best of `course bench methods` on MiniLM."""
+
+
 def prepare(model: Classifier, method: str) -> None:
     """Make the model ready to be fine-tuned by a method of `METHODS`: change it in place, freeze what stays.
 

@@ -59,7 +59,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         help="parts of a step: accumulated, or shared by processes",
     )
-    add("--learning-rate", type=float, default=5e-5, metavar="X", help="the largest, after the warm-up")
+    add(
+        "--learning-rate",
+        type=float,
+        metavar="X",
+        help="the largest, after the warm-up; when not given, 5e-05 for full and each other method's own",
+    )
     add("--random-learning-rate", type=float, default=3e-4, metavar="X", help="the same, from random weights")
     add("--weight-decay", type=float, default=0.01, metavar="X", help="of matrices and embeddings")
     add("--warmup", type=float, default=0.1, metavar="X", help="share of the steps")
@@ -134,12 +139,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _settings(arguments: argparse.Namespace, seed: int) -> Any:
     from dataclasses import fields
 
-    from attention_from_scratch.finetune_methods import METHODS
+    from attention_from_scratch.finetune_methods import LEARNING_RATES, METHODS
     from attention_from_scratch.finetune_settings import FineTuneError, Settings
 
     if arguments.method not in METHODS:
         raise FineTuneError(f"there is no method {arguments.method!r}; choose one of {', '.join(METHODS)}")
     given = vars(arguments) | {"seed": seed}
+    if arguments.learning_rate is None:
+        given["learning_rate"] = LEARNING_RATES[arguments.method]
     return Settings(**{field.name: given[field.name] for field in fields(Settings)})
 
 
