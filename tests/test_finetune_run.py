@@ -76,9 +76,7 @@ def settings_for(data: Path, **changed: Any) -> Settings:
 def go(
     settings: Settings, folder: Path, watch: Watch | None = None, every: int = 4, seeds: Any = (0,)
 ) -> dict[str, Any]:
-    return fine_tune(
-        settings, list(seeds), folder, ALONE, watch or Watch(), every, False, "course finetune …"
-    )
+    return fine_tune(settings, list(seeds), folder, ALONE, watch or Watch(), every, [], "course finetune …")
 
 
 class Stopper(Watch):
@@ -258,7 +256,7 @@ def test_two_processes_give_the_losses_of_one(toy: Path, whole: Path, tmp_path: 
         "import sys; sys.path.insert(0, sys.argv[1]); import test_finetune_run as t; from pathlib import Path\n"
         "from attention_from_scratch.finetune_distributed import world\n"
         "with world('cpu') as here:\n"
-        "    t.fine_tune(t.settings_for(Path(sys.argv[2])), [0], Path(sys.argv[3]), here, t.Watch(), 4, False, '')\n"
+        "    t.fine_tune(t.settings_for(Path(sys.argv[2])), [0], Path(sys.argv[3]), here, t.Watch(), 4, [], '')\n"
     )
     script = tmp_path / "two.py"
     script.write_text(code)
@@ -288,7 +286,7 @@ def test_two_processes_give_the_losses_of_one(toy: Path, whole: Path, tmp_path: 
 def test_more_processes_than_parts_are_refused(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(FineTuneError, match="--parts 3"):
         fine_tune(
-            settings_for(toy), [0], tmp_path / "run", World(0, 3, torch.device("cpu")), Watch(), 4, False, ""
+            settings_for(toy), [0], tmp_path / "run", World(0, 3, torch.device("cpu")), Watch(), 4, [], ""
         )
 
 
@@ -323,7 +321,7 @@ def test_the_interval_over_seeds_is_students() -> None:
 
 def test_random_weights_are_trained_beside_the_run(toy: Path, whole: Path, tmp_path: Path) -> None:
     settings = settings_for(toy, model=str(whole / "seed-0"), method="head", epochs=1)
-    summary = fine_tune(settings, [0], tmp_path / "run", ALONE, Watch(), 4, True, "")
+    summary = fine_tune(settings, [0], tmp_path / "run", ALONE, Watch(), 4, [0], "")
     assert summary["random_weights"]["macro_f1"]["values"]
     random_run = json.loads((tmp_path / "run" / "random-seed-0" / "run.json").read_text(encoding="utf-8"))
     assert random_run["from_random"]
@@ -471,6 +469,7 @@ def test_the_command_trains_and_prints_the_table(
         (["--learning-rate", "5"], "learning_rate is 5.0"),
         (["--precision", "bf16"], "needs a GPU"),
         (["--threads", "0"], "--threads is 0"),
+        (["--random-seeds", "0"], "--skip-random"),
     ],
 )
 def test_the_command_refuses_in_one_sentence(

@@ -32,10 +32,12 @@ def fine_tune(
     here: World,
     watch: Watch,
     checkpoint_every: int,
-    with_random: bool,
+    random_seeds: list[int],
     command: str,
 ) -> dict[str, Any]:
     """Do all that `course finetune` does, or the rest of it where the folder holds a part; the report's content.
+
+    `seeds` are trained from the model, `random_seeds` from random weights (for a model that has others).
 
     Raises FineTuneError for data, settings or a folder with which no honest run can be made, DataError when a
     built-in set or MiniLM cannot be had.
@@ -56,7 +58,7 @@ def fine_tune(
         )
     job = Job(splits, encoded, here, watch, checkpoint_every)
     runs = [run_seed(replace(settings, seed=seed), job, folder / f"seed-{seed}", False) for seed in seeds]
-    unread = [] if not with_random or settings.model in ("random", "tiny") else seeds
+    unread = [] if settings.model in ("random", "tiny") else random_seeds
     random_runs = [
         run_seed(replace(settings, seed=seed), job, folder / f"random-seed-{seed}", True) for seed in unread
     ]

@@ -87,6 +87,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add("--drop-duplicates", action="store_true", help="take texts of a later part out of an earlier one")
     add("--skip-random", action="store_true", help="leave out the same architecture from random weights")
+    add(
+        "--random-seeds",
+        type=int,
+        metavar="N",
+        help="only so many seeds from random weights; all, when not given",
+    )
     add("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16 needs a GPU that has it")
     add("--threads", type=int, metavar="N", help="of the CPU; PyTorch's choice when not given")
@@ -115,6 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_num_threads(arguments.threads)
     if arguments.checkpoint_every < 1:
         raise CourseError(f"--checkpoint-every is {arguments.checkpoint_every}; it must be at least 1")
+    if arguments.random_seeds is not None and arguments.random_seeds < 1:
+        raise CourseError("--random-seeds is at least 1; to leave random weights out, say --skip-random")
     seeds = _seeds(arguments.seeds)
     try:
         with world(arguments.device) as here, Screen() if here.leads else Watch() as watch:
@@ -125,7 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
                 here,
                 watch,
                 arguments.checkpoint_every,
-                not arguments.skip_random,
+                [] if arguments.skip_random else seeds[: arguments.random_seeds],
                 _command(),
             )
     except (FineTuneError, DataError) as problem:
