@@ -1,14 +1,14 @@
 // The error of every machine after each layer, on a logarithmic axis; a tolerance to drag says which ones pass.
 (root, data, tools) => {
   const { svg, set, color, scale } = tools;
-  const width = 600, height = 400, left = 58, right = 150, top = 34, bottom = 48;
+  const width = 600, height = 400, left = 58, right = 164, top = 34, bottom = 48;
   const drawing = tools.canvas(root, { width, height });
   const log = Math.log10;
   const all = data.machines.flatMap((machine) => machine.errors).map(log);
   const low = Math.floor(Math.min(...all)), high = Math.ceil(Math.max(...all));
   const y = scale([low, high], [height - bottom, top]);
   const last = data.machines[0].errors.length - 1;
-  const x = scale([0, Math.max(1, last)], [left + 26, width - right - 12]);
+  const x = scale([0, Math.max(1, last)], [left + 36, width - right - 12]);
   const power = (n) => "10" + String(n).replace("-", "⁻").replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
   const short = (value) => {
     const n = Math.floor(log(value) + 1e-9);
@@ -27,7 +27,7 @@
   );
   const layer = svg("g");
   const line = svg("line", { x1: left, x2: width - right, stroke: color("ink"), "stroke-width": 1.5, "stroke-dasharray": "7 5" });
-  const knob = svg("circle", { cx: left, r: 9, fill: color("ink") });
+  const knob = svg("circle", { cx: left + 10, r: 9, fill: color("ink") });
   drawing.append(layer, line, knob);
 
   let chosen = null;
@@ -47,7 +47,7 @@
       return { machine, strong, shade, at: points[last][1] };
     }).sort((a, b) => a.at - b.at);
     // Names stand at the right end of their lines, moved apart where two would overlap, and back from the lower edge.
-    const room = 17;
+    const room = 19;
     ends.forEach((end, i) => { end.y = Math.max(end.at, i ? ends[i - 1].y + room : top); });
     for (let i = ends.length - 1; i >= 0; i--)
       ends[i].y = Math.min(ends[i].y, i === ends.length - 1 ? height - bottom : ends[i + 1].y - room);
