@@ -23,7 +23,7 @@
       const values = runs.map((run) => at(run[quantity.key], step)).filter((value) => value !== null);
       if (!values.length) return `${name}: not yet`;
       const mean = tools.sum(values) / values.length;
-      return `${name}: ${format(mean, 3)} (${format(Math.min(...values), 3)} to ${format(Math.max(...values), 3)}, ${values.length} seeds)`;
+      return values.length === 1 ? `${name}: ${format(mean, 3)} (one seed)` : `${name}: ${format(mean, 3)} (${format(Math.min(...values), 3)} to ${format(Math.max(...values), 3)}, ${values.length} seeds)`;
     });
     say(`step ${step}, ${quantity.words}: ${words.join("; ")}.`);
   };
