@@ -26,7 +26,7 @@ from attention_from_scratch.finetune_report import seed_interval
 from attention_from_scratch.finetune_run import load_run
 from attention_from_scratch.finetune_settings import FineTuneError, Settings
 from attention_from_scratch.finetune_steps import plan
-from attention_from_scratch.finetune_watch import Watch
+from attention_from_scratch.finetune_watch import Screen, Watch
 from coursebuild.cli import main
 
 Row = tuple[str, ...]
@@ -481,3 +481,27 @@ def test_the_command_refuses_in_one_sentence(
     assert complaint in said
     assert "Traceback" not in said
     assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_keeps_what_is_done(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [tmp_path / "stopped", tmp_path / "whole"]
+    arguments = ["finetune", "--data", str(toy), "--model", "tiny", "--seeds", "0", "--epochs", "2"]
+    arguments += ["--learning-rate", "0.01", "--checkpoint-every", "2", "--output"]
+    plain = Screen.step
+
+    def step(self: Screen, number: int, loss: float, rate: float) -> None:
+        plain(self, number, loss, rate)
+        if number == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Screen, "step", step)
+        assert main([*arguments, str(folders[0])]) == 130
+    assert "what was finished is kept" in capsys.readouterr().err
+    assert (folders[0] / "seed-0" / CHECKPOINT).exists()
+    assert main([*arguments, str(folders[0])]) == 0
+    assert "goes on after step 4" in capsys.readouterr().err
+    assert main([*arguments, str(folders[1])]) == 0
+    same_run(*folders)
