@@ -6,6 +6,7 @@ downloading, so its settings (index, proxy, certificates) are those that the use
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -168,12 +169,12 @@ def _sha256(path: Path) -> str:
 
 
 def _bytes_in(folder: Path) -> int:
+    """How many bytes lie below a folder, while pip moves and removes files and folders in it."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue  # pip moved it while we looked
+    for place, _, names in os.walk(folder):  # passes over a folder that is gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
     return total
 
 
