@@ -3,7 +3,7 @@
   const { svg, color, scale } = tools;
   const width = 600, height = 340, left = 58, right = 84, top = 34, bottom = 50;
   const drawing = tools.canvas(root, { width, height });
-  const all = data.scores.flat();
+  const all = [...data.scores.flat(), ...data.intervals.flat()];
   const low = Math.floor(Math.min(...all) * 50) / 50, high = Math.max(low + 0.02, Math.ceil(Math.max(...all) * 50) / 50);
   const y = scale([low, high], [height - bottom, top]);
   for (const [value, words] of tools.ticks([low, high])) drawing.append(
@@ -71,13 +71,16 @@
       const big = svg("circle", { cx, cy, r: i === chosen ? 9 : 7, fill: color(paint) }, svg("title", {}, method));
       const range = svg("line", { x1: cx, x2: cx, y1: y(Math.min(...data.scores[i])), y2: y(Math.max(...data.scores[i])), stroke: color(paint), "stroke-width": 1.5, "stroke-opacity": 0.55 });
       const words = svg("text", { x: labels[i][0], y: labels[i][1] + 5, class: "afs-label", style: `fill: ${color(paint)}` }, method);
-      const mark = svg("g", {}, range, ...dots, big, words);
+      const [least, most] = data.intervals[i];
+      const bar = i === chosen ? [svg("rect", { x: cx - 7, width: 14, y: y(most), height: y(least) - y(most), rx: 3, fill: color(paint), "fill-opacity": 0.22 })] : [];
+      const mark = svg("g", {}, ...bar, range, ...dots, big, words);
       for (const event of ["pointerenter", "pointerdown"]) mark.addEventListener(event, () => { if (chosen !== i) { chosen = i; pick.set(method); draw(); } });
       layer.append(mark);
     });
     const scores = data.scores[chosen];
     say(`${data.methods[chosen]}: ${data.costs.map((c) => `${c.name} ${price(c.prices[chosen])}`).join(", ")}; `
-      + `macro-F1 ${tools.format(mean(scores), 3)} (${scores.map((s) => tools.format(s, 3)).join(", ")}).`);
+      + `macro-F1 ${tools.format(mean(scores), 3)} (${scores.map((s) => tools.format(s, 3)).join(", ")}), `
+      + `between ${tools.format(data.intervals[chosen][0])} and ${tools.format(data.intervals[chosen][1])} with other reviews.`);
   };
   tools.choice(controls, {
     label: "pay with", options: data.costs.map((c, i) => [i, c.name]), value: cost,
