@@ -69,6 +69,7 @@ def run(json_file: Path | None = None, run_folder: Path | None = None) -> int:
             examples = _test_examples(stored)
             models = forms(model)
             sizes = _sizes(models, Path(scratch))
+            print(f"asking {len(examples)} test reviews of {len(models)} forms …", flush=True)
     except (FineTuneError, DataError) as problem:
         raise CourseError(str(problem)) from None
     quality = _quality(models, examples, len(stored["labels"]))
