@@ -34,6 +34,11 @@ def steps_for_a_test(layer, inputs, upstreams, beta1, beta2):
         layer.update_importance(beta1, beta2)
     return layer.importance()
 
+def inputs_after_a_call_for_a_test(layer, *inputs):
+    """What the inputs of a call are afterwards."""
+    layer(*inputs)
+    return list(inputs)
+
 def trainable_names_for_a_test(layer):
     """The names of the parameters that are trained."""
     return [name for name, parameter in layer.named_parameters() if parameter.requires_grad]
@@ -132,7 +137,7 @@ def learns_from_its_first_step(student: Student, draw: Draw) -> None:
 
 @adapter.test(
     points=1.5,
-    says="the adapter computes something else than x + up(activation(down(x))): the activation stands between the two layers, and x itself is added, once, to what up returns",
+    says="the adapter computes something else than x + up(activation(down(x))): the activation stands between the two layers, and x itself is added, once, to what up returns, as a new tensor and not into the one that came in",
 )
 def adds_the_small_network_to_x(student: Student, draw: Draw) -> None:
     for name in ("gelu", "relu"):
@@ -142,6 +147,8 @@ def adds_the_small_network_to_x(student: Student, draw: Draw) -> None:
         probe = theirs(x)
         close(probe, ours(x), what=f"the result with {name}")
         close(theirs(x[0, 0]), ours(x[0, 0]), what="one position without batch and length")
+        after = student.inputs_after_a_call_for_a_test(theirs, x)
+        close(after, [x], tolerance=0.0, what="x after the call")
 
 
 @adapter.test(
@@ -267,6 +274,8 @@ def mask_grows_in_front(student: Student, draw: Draw) -> None:
             what=f"the mask that was {shape}, broadcast",
         )
         close(list(probe[:2]), list(ours(k, v, mask)[:2]), what="keys and values")
+        after = student.inputs_after_a_call_for_a_test(theirs, k, v, mask)
+        close(after, [k, v, mask], tolerance=0.0, what="keys, values and mask after the call")
 
 
 @prefix_kv.test(

@@ -37,6 +37,16 @@ ADAPTER = [
     ),
     wrong(
         "Adapter",
+        "in_place",
+        caught_by="adds_the_small_network_to_x",
+        because="adds into the tensor that came in, which others still read",
+        edit=(
+            "return x + self.up(self.activation(self.down(x)))",
+            "return x.add_(self.up(self.activation(self.down(x))))",
+        ),
+    ),
+    wrong(
+        "Adapter",
         "activation_last",
         caught_by="adds_the_small_network_to_x",
         because="puts the activation behind up; the two layers are one linear map",
