@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from typing import Any
 
 import peft
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from peft.tuners.adalora.layer import RankAllocator
 from torch import Tensor, nn
 
+from attention_from_scratch import figures
+from attention_from_scratch.finetune_methods import METHODS
 from attention_from_scratch.masks import MaskedMultiHeadAttention, leak_test, padding_mask
 from attention_from_scratch.parameter_efficient import (
     AdaLoRALinear,
@@ -377,3 +381,70 @@ def test_what_does_not_fit_is_refused() -> None:
         Adapter(4, 2, "softmaxx")
     with pytest.raises(ValueError, match="2 heads do not divide a width of 3"):
         PrefixKV(4, 3, 2, std=0.02)
+
+
+# --- the figure, and the numbers that the chapter shows
+
+
+def measured() -> dict[str, Any]:
+    return json.loads(
+        files("attention_from_scratch.data_files").joinpath("methods_cpu.json").read_text("utf-8")
+    )
+
+
+def test_the_committed_results_say_where_they_come_from_and_are_complete() -> None:
+    result = measured()
+    assert result["command"].startswith("course bench methods --reviews ")
+    assert {"processor", "cores", "system"} <= result["machine"].keys()
+    assert {"python", "torch", "numpy"} <= result["versions"].keys()
+    seeds = {
+        method: sorted(c["seed"] for c in result["cells"] if c["method"] == method) for method in METHODS
+    }
+    assert all(len(some) >= 3 and some == list(range(len(some))) for some in seeds.values()), seeds
+    for cell in result["cells"]:
+        rates = [c for c in result["search"] if c["method"] == cell["method"]]
+        best = max(rates, key=lambda c: (c["validation_macro_f1"], -c["learning_rate"]))
+        assert cell["learning_rate"] == best["learning_rate"]
+        assert cell["test"]["low"] <= cell["test"]["macro_f1"] <= cell["test"]["high"]
+        if cell["seed"] == 0:
+            assert cell["memory"]["peak_growth_bytes"] > cell["gradient_bytes"] + cell["optimizer_bytes"]
+    assert not any(word in json.dumps(result) for word in ("/work", "/tmp", "/home", "hostname"))
+
+
+def test_the_committed_numbers_of_parameters_are_those_of_the_library() -> None:
+    """MiniLM: 6 layers of width 384, a head of 2 classes, 22.6 million numbers in all."""
+    head, layers, width = 2 * 384 + 2, 6, 384
+    expected = {
+        "head": head,
+        "adapter": head + layers * 2 * (2 * width * 8 + 8 + width),
+        "prefix": head + layers * 2 * 16 * width,
+        "lora": head + layers * 2 * 8 * 2 * width,
+        "adalora": head + layers * 2 * 12 * (2 * width + 1),
+    }
+    for cell in measured()["cells"]:
+        if cell["method"] == "full":
+            assert cell["parameters"] > 22_000_000
+        else:
+            assert cell["parameters"] == expected[cell["method"]]
+            assert cell["gradient_bytes"] == 4 * cell["parameters"]
+        if cell["method"] == "adalora":
+            assert sum(cell["kept"].values()) == layers * 2 * 8
+
+
+def test_the_figure_carries_every_number_and_refuses_gaps() -> None:
+    costs = {"numbers": {"full": 100.0, "lora": 3.0}, "seconds": {"full": 2.0, "lora": 1.5}}
+    scores = {"full": [0.7, 0.8], "lora": [0.75]}
+    intervals = {"full": (0.6, 0.85), "lora": (0.65, 0.8)}
+    draw = figures.parameter_efficient.trade_off
+    html = draw(costs, scores, intervals)._repr_html_()
+    assert '"scores":[[0.7,0.8],[0.75]]' in html
+    assert '"intervals":[[0.6,0.85],[0.65,0.8]]' in html
+    assert '{"name":"seconds","prices":[2.0,1.5]}' in html
+    with pytest.raises(ValueError, match="seconds: lora"):
+        draw(costs | {"seconds": {"full": 2.0}}, scores, intervals)
+    with pytest.raises(ValueError, match="must be positive"):
+        draw(costs | {"seconds": {"full": 0.0, "lora": 1.0}}, scores, intervals)
+    with pytest.raises(ValueError, match="at least one seed"):
+        draw(costs, scores | {"lora": []}, intervals)
+    with pytest.raises(ValueError, match="lora has either no interval"):
+        draw(costs, scores, {"full": (0.6, 0.85)})
