@@ -771,7 +771,7 @@ QUESTIONS = [
             "kinds. The size follows from the format: a weight takes one byte instead of four, so wherever nearly all "
             "numbers are quantised the file is close to a quarter on every machine. In our table it is a quarter only "
             "when the embedding is quantised too. The speed is a property of a kernel on a machine: our own layer turns "
-            "the levels back into floats at each call and is not faster than float32, while PyTorch's int8 kernel, fed "
+            "the levels back into floats at each call and gains nothing to count on, while PyTorch's int8 kernel, fed "
             "with the same levels, is, on this CPU. To believe a speed I want to know the machine, the number of "
             "threads, batch size and lengths, how many warm-up calls and rounds there were, the p50 and the p95, what "
             "it was compared with, and that both were measured in turns on the same machine. And size and speed say "
