@@ -45,7 +45,7 @@ def table(found: dict[str, Any], machine: str) -> str:
         f"Run on {machine}. A number is how many cases were run; where they were held, every one got its "
         "honest value there, and the next student's was graded as if nothing had happened.",
         "",
-        "| | row | what the submission does | " + " | ".join(f"`{level}`" for level in levels) + " |",
+        "| no. | row | what the submission does | " + " | ".join(f"`{level}`" for level in levels) + " |",
         "|---|---|---|" + "---|" * len(levels),
     ]
     notes: dict[str, list[str]] = {}
