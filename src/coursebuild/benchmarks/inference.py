@@ -42,7 +42,7 @@ SMALL_RUN = Settings(
 )  # fmt: skip
 WORDS = "encoder.embeddings.word"
 BATCHES = {1: 40, 16: 20}  # how many reviews at once, and how many such calls a turn times
-TURNS = 5
+TURNS = 3
 WARM_UP = 3
 RESAMPLES = 1000
 BUSY = 1.5  # a load average above it: other programs were measured too
