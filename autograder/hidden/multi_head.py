@@ -411,7 +411,7 @@ def groups_must_divide(student: Student, draw: Draw) -> None:
     says="examples of a batch influence each other, or all use the keys of the first one: each example has keys and values of its own",
 )
 def each_example_has_its_own_keys(student: Student, draw: Draw) -> None:
-    q, k, v = grouped(draw, draw.integer(1, 3), draw.integer(1, 3))
+    q, k, v = grouped(draw, draw.integer(2, 3), draw.integer(2, 3))
     last = slice(len(q) - 1, len(q))
     alone = student.grouped_query_attention(q[last], k[last], v[last])
     close(alone, reference.grouped_query_attention(q, k, v)[last])
