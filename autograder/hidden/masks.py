@@ -603,8 +603,9 @@ def suspicion(draw: Draw) -> tuple[Tensor, Tensor, Tensor, int]:
     says="the leaks found are not the leaks there are: result[i, j] must be True exactly where output i changes with input j although allowed[i, j] is False; change one position at a time and put it back before the next",
 )
 def finds_every_leak_and_no_other(student: Student, draw: Draw) -> None:
-    looks, allowed, x, width = suspicion(draw)
-    close(student.leak_test(reader(draw, looks, width), x, allowed), looks & ~allowed)
+    for _ in range(4):  # a single case can come out right by chance
+        looks, allowed, x, width = suspicion(draw)
+        close(student.leak_test(reader(draw, looks, width), x, allowed), looks & ~allowed)
 
 
 @leak_test.test(
@@ -737,11 +738,12 @@ def the_input_stays_as_it_is(student: Student, draw: Draw) -> None:
     says="what is allowed may differ between examples, as with padding: allowed of shape (batch, outputs, inputs) must judge each example by its own slice",
 )
 def examples_may_be_allowed_different_things(student: Student, draw: Draw) -> None:
-    looks, _, x, width = suspicion(draw)
-    allowed = boolean(draw, len(x), *looks.shape)
-    allowed[0, 0, 0] = False
-    got = student.leak_test(reader(draw, looks, width), x, allowed)
-    close(got, (looks & ~allowed).any(dim=0))
+    for _ in range(4):  # a single case can come out right by chance
+        looks, _, x, width = suspicion(draw)
+        allowed = boolean(draw, len(x), *looks.shape)
+        allowed[0, 0, 0] = False
+        got = student.leak_test(reader(draw, looks, width), x, allowed)
+        close(got, (looks & ~allowed).any(dim=0))
 
 
 QUESTIONS = [

@@ -454,9 +454,11 @@ def repaired(student: Student, draw: Draw, width: int, heads: int):
 def runs_by_itself(student: Student, draw: Draw) -> None:
     batch, heads, length, dim = draw.primes(4)
     theirs, ours = repaired(student, draw, heads * dim, heads)
+    longer = float32(draw, batch + 1, length + 1, heads * dim)
     x = float32(draw, batch, length, heads * dim)
-    out = theirs(x)
-    check(tuple(out.shape) == (batch, length, heads * dim), f"the shape is {tuple(out.shape)}")
+    for given in (longer, x):  # two sizes: one alone might be the size that somebody wrote into the class
+        out = theirs(given)
+        check(out.shape == given.shape, f"the shape is {tuple(out.shape)} and not {tuple(given.shape)}")
     # with every query at zero the weights are equal, so this holds whatever the scale of the scores is
     state = {name: value.clone() for name, value in ours.state_dict().items()}
     for name in ("project.weight", "project.bias"):
