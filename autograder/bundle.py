@@ -54,20 +54,17 @@ def bundled_files(chapter: str) -> list[Path]:
 
 def _without_what_tells(files: list[Path], hidden: set[str]) -> list[Path]:
     """Leave out modules that import a withheld one, those that import such a module, and so on."""
-    while telling := [path for path in files if path.suffix == ".py" and _tells(LIBRARY / path, hidden)]:
+    imported = {path: _imported(path) for path in files if path.suffix == ".py"}
+    while telling := {path for path in files if imported.get(path, set()) & hidden}:
         files = [path for path in files if path not in telling]
         hidden = hidden | {path.stem for path in telling if len(path.parts) == 1}
     return files
 
 
-def _tells(path: Path, hidden: set[str]) -> bool:
-    """Whether a module imports a module that is withheld."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return any(name in hidden for name in _imported(tree, inside_figures="figures" in path.parts))
-
-
-def _imported(tree: ast.Module, inside_figures: bool) -> set[str]:
-    """The chapters' modules that a file imports: from the package, at any depth of the file."""
+def _imported(path: Path) -> set[str]:
+    """The modules of the package that a file of it imports, at any depth of the file."""
+    tree = ast.parse((LIBRARY / path).read_text(encoding="utf-8"))
+    inside_figures = "figures" in path.parts
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

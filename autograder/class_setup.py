@@ -13,7 +13,7 @@ from typing import Any
 
 import nbformat
 
-from autograder.atomic import write_atomic
+from attention_from_scratch.whole_files import write_whole
 from autograder.bundle import add_bundle
 from autograder.classroom import CONFIG, Classroom, new_secret
 from coursebuild.chapter import all_chapters, load
@@ -42,7 +42,7 @@ def init_class(directory: Path) -> tuple[Classroom, list[str]]:
                     .joinpath("templates", f"class_{name.lstrip('.')}.txt")
                     .read_text("utf-8")
                 )
-                write_atomic(room.root / name, text)
+                write_whole(room.root / name, text)
                 made.append(name)
         new_secret(room)
     except OSError as error:
@@ -83,9 +83,9 @@ def _write_source(room: Classroom, chapter: str) -> None:
             raise CourseError(
                 f"{path} was changed by hand and would be overwritten; move it away to release the course's own"
             )
-    write_atomic(path, text)
+    write_whole(path, text)
     known[chapter] = _digest(text.encode())
-    write_atomic(record, json.dumps(known, indent=1), mode=0o600)
+    write_whole(record, json.dumps(known, indent=1), mode=0o600)
 
 
 def _digest(content: bytes) -> str:

@@ -11,8 +11,8 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 from sqlalchemy.exc import SQLAlchemyError
 
+from attention_from_scratch.whole_files import write_whole
 from autograder import submitted
-from autograder.atomic import write_atomic
 from autograder.class_result import ClassResult, Options, Result
 from autograder.classroom import Classroom
 from autograder.feedback import ByHandOf, feedback_page
@@ -125,7 +125,7 @@ class _Run:
         everybody.results.sort(key=lambda result: result.student)
         page = overview_page(everybody, self.chapter, self._similar(everybody))
         try:
-            write_atomic(self.room.overview(self.name), page)
+            write_whole(self.room.overview(self.name), page)
         except OSError as error:
             raise CourseError(
                 f"the grades are safe, but the overview could not be written ({error})"
@@ -260,18 +260,18 @@ class _Run:
         page = feedback_page(self.chapter, student, report, cells, person)
         place = self.room.feedback(student, self.name)
         for name, text in submission.for_the_exchange().items():
-            write_atomic(place.parent / name, text)
-        write_atomic(place, page)
+            write_whole(place.parent / name, text)
+        write_whole(place, page)
         state = self._state(submission, found)
         self.journal.mark_written(student, self.keys[student], content, state, time.monotonic() - began)
         return found
 
     def _write_notebook(self, student: str, report: SubmissionReport, cells: StudentCells) -> None:
         notebook = self.room.autograded(student, self.name)
-        write_atomic(notebook, graded_notebook(self.release, cells, report))
+        write_whole(notebook, graded_notebook(self.release, cells, report))
         timestamp = self.found[student].timestamp
         if timestamp is not None:
-            write_atomic(notebook.parent / "timestamp.txt", timestamp + "\n")
+            write_whole(notebook.parent / "timestamp.txt", timestamp + "\n")
 
     def _state(self, submission: submitted.Submission, found: Stored) -> str:
         parts = f"{WRITING}|{submission.timestamp}|{self.writer.depends_on(found)}"

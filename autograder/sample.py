@@ -14,7 +14,7 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 from nbgrader.api import Gradebook
 
-from autograder.atomic import write_atomic
+from attention_from_scratch.whole_files import write_whole
 from autograder.class_setup import init_class, release_chapter
 from autograder.classroom import Classroom
 from autograder.variants.base import Variant, variants_of
@@ -155,7 +155,7 @@ def make_sample(directory: Path, chapters: list[str]) -> dict[str, list[str]]:
 
 def _fill(directory: Path, chapters: list[str]) -> dict[str, list[str]]:
     room, _ = init_class(directory)
-    write_atomic(room.state / MARKER, "made by `course class sample`; it may be deleted\n")
+    write_whole(room.state / MARKER, "made by `course class sample`; it may be deleted\n")
     made: dict[str, list[str]] = {}
     for name in chapters:
         release_chapter(room, name)
@@ -175,7 +175,7 @@ def hand_in(room: Classroom, name: str) -> list[str]:
         for student, make in STUDENTS.items():
             made = make(maker)
             path = room.submitted / student / name / f"{name}.ipynb"
-            write_atomic(path, made if isinstance(made, str) else nbformat.writes(made))
+            write_whole(path, made if isinstance(made, str) else nbformat.writes(made))
     except OSError as error:
         raise CourseError(
             f"cannot write the sample submissions in {room.submitted}: {error.strerror}"

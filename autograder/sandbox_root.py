@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from autograder import sandbox_linux as linux
@@ -96,6 +97,7 @@ def scratch() -> None:
     os.chdir("/tmp/work")
 
 
+@cache  # asked before the fork, so that no runner has to look
 def _aside() -> dict[str, str]:
     """Where to hold what Python needs of /tmp (the course may have been cloned there) while an empty /tmp covers it."""
     covered = [path for path in readable() if os.path.commonpath([path, "/tmp"]) == "/tmp"]

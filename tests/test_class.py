@@ -271,14 +271,14 @@ def test_a_full_disk_is_a_retry_and_loses_nothing(
 ) -> None:
     hand_in(room, "ada")
     hand_in(room, "bo")
-    real = autograder.grade.write_atomic
+    real = autograder.grade.write_whole
 
     def full(path: Path, *args: Any, **kwargs: Any) -> None:
         if "ada" in path.parts:
             raise OSError(errno.ENOSPC, "No space left on device")
         real(path, *args, **kwargs)
 
-    monkeypatch.setattr(autograder.grade, "write_atomic", full)
+    monkeypatch.setattr(autograder.grade, "write_whole", full)
     result = grade(room)
     assert by_student(result) == {"ada": ("retry", 0.0), "bo": ("graded", top)}
     assert result.retries == 1

@@ -14,13 +14,13 @@ import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from attention_from_scratch.archives import ARCHIVES, Archive, DataError, cache_folder, fetch, read_member
 
 __all__ = [
     "ARCHIVES", "Archive", "DataError", "Plot", "Review", "cache_folder", "fetch", "film_plots", "read_member",
-    "rotten_tomatoes", "split_by_film", "without_duplicates",
+    "rotten_tomatoes", "split_by_film", "text_key", "without_duplicates",
 ]  # fmt: skip
 
 
@@ -78,15 +78,33 @@ def film_plots() -> list[Plot]:
     ]
 
 
-def without_duplicates(reviews: Sequence[Review]) -> list[Review]:
-    """The first review of each text, in order; case and spacing do not make two texts different.
+class Labelled(Protocol):
+    """Anything with a text and a label."""
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+
+Some = TypeVar("Some", bound=Labelled)
+
+
+def text_key(text: str) -> str:
+    """What makes two texts the same: case and spacing do not make them different."""
+    return " ".join(text.lower().split())
+
+
+def without_duplicates(reviews: Sequence[Some]) -> list[Some]:
+    """The first review of each text, in order, by `text_key`.
 
     A text that stands there with both labels is left out altogether, since one of them is wrong.
     """
     labels: dict[str, set[str]] = {}
-    first: dict[str, Review] = {}
+    first: dict[str, Some] = {}
     for review in reviews:
-        key = " ".join(review.text.lower().split())
+        key = text_key(review.text)
         labels.setdefault(key, set()).add(review.label)
         first.setdefault(key, review)
     return [review for key, review in first.items() if len(labels[key]) == 1]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from attention_from_scratch.data import rotten_tomatoes, split_by_film, without_duplicates
+from attention_from_scratch.data import rotten_tomatoes, split_by_film, text_key, without_duplicates
 from attention_from_scratch.finetune_files import read_rows
 from attention_from_scratch.finetune_settings import FineTuneError
 
@@ -126,12 +126,8 @@ def _parts_of_a_file(path: Path, split_seed: int, notes: list[str]) -> dict[str,
 
 def _one_of_each(examples: Sequence[LabelledText], where: str, notes: list[str]) -> list[LabelledText]:
     """The first of each text; a text with two labels is left out. Both are reported."""
-    labels: dict[str, set[str]] = defaultdict(set)
-    first: dict[str, LabelledText] = {}
-    for example in examples:
-        labels[_key(example.text)].add(example.label)
-        first.setdefault(_key(example.text), example)
-    kept = [example for key, example in first.items() if len(labels[key]) == 1]
+    first = {text_key(example.text) for example in examples}
+    kept = without_duplicates(examples)
     if len(first) < len(examples):
         notes.append(f"{len(examples) - len(first)} repeated texts in {where} were left out")
     if len(kept) < len(first):
@@ -143,7 +139,7 @@ def _apart(
     parts: dict[str, list[LabelledText]], drop_duplicates: bool, notes: list[str]
 ) -> dict[str, list[LabelledText]]:
     """Refuse a text that stands in two parts, or, when asked to, take it out of the part trained or chosen on."""
-    keys = {part: {_key(example.text) for example in parts[part]} for part in PARTS}
+    keys = {part: {text_key(example.text) for example in parts[part]} for part in PARTS}
     forbidden = {
         "train": keys["validation"] | keys["test"],
         "validation": keys["test"],
@@ -151,7 +147,7 @@ def _apart(
     }
     cleaned = {}
     for part, examples in parts.items():
-        twice = [example for example in examples if _key(example.text) in forbidden[part]]
+        twice = [example for example in examples if text_key(example.text) in forbidden[part]]
         if twice and not drop_duplicates:
             raise FineTuneError(
                 f"{len(twice)} texts of {part} stand in a later part too (first: {_place(twice[0])}), so the score "
@@ -161,7 +157,7 @@ def _apart(
             notes.append(
                 f"{len(twice)} texts of {part} stood in a later part too and were left out of {part}"
             )
-        cleaned[part] = [example for example in examples if _key(example.text) not in forbidden[part]]
+        cleaned[part] = [example for example in examples if text_key(example.text) not in forbidden[part]]
     return cleaned
 
 
@@ -182,11 +178,6 @@ def _labels(parts: dict[str, list[LabelledText]], notes: list[str]) -> list[str]
         if absent := sorted(set(known) - {example.label for example in parts[part]}):
             notes.append(f"{part} holds no text with the label {', '.join(absent)}: its F1 counts as 0")
     return known
-
-
-def _key(text: str) -> str:
-    """What makes two texts the same: neither case nor spacing."""
-    return " ".join(text.lower().split())
 
 
 def _place(example: LabelledText) -> str:

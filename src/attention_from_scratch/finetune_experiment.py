@@ -18,7 +18,7 @@ from attention_from_scratch.finetune_distributed import World, require_parts, re
 from attention_from_scratch.finetune_encoders import cutter, origin
 from attention_from_scratch.finetune_report import summarise, write_report
 from attention_from_scratch.finetune_run import Job, run_seed
-from attention_from_scratch.finetune_settings import FineTuneError, Settings
+from attention_from_scratch.finetune_settings import FineTuneError, Settings, differences
 from attention_from_scratch.finetune_steps import encode
 from attention_from_scratch.finetune_watch import Watch
 
@@ -76,13 +76,7 @@ def _claim(folder: Path, settings: Settings, splits: Splits, here: World) -> Non
     del asked["seed"]
     here.wait()
     if (folder / ASKED).is_file():
-        stored = read_json(folder / ASKED)
-        changed = [
-            f"{name} was {stored.get(name)!r} and is {asked[name]!r}"
-            for name in asked
-            if stored.get(name) != asked[name]
-        ]
-        if changed:
+        if changed := differences(asked, read_json(folder / ASKED)):
             raise FineTuneError(
                 f"{folder} holds another run: {'; '.join(changed)}; give the same settings, or another --output"
             )

@@ -7,9 +7,10 @@ import statistics
 from pathlib import Path
 from typing import Any, Final
 
-from attention_from_scratch.finetune_checkpoint import write_json, write_whole
+from attention_from_scratch.finetune_checkpoint import write_json
 from attention_from_scratch.finetune_data import Splits
 from attention_from_scratch.finetune_settings import Settings
+from attention_from_scratch.whole_files import write_whole
 
 # The 97.5 % quantile of Student's t for 1, 2, … 9 degrees of freedom; a few seeds are few degrees.
 STUDENT_T: Final = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -63,7 +64,7 @@ def summarise(
 def write_report(folder: Path, summary: dict[str, Any]) -> None:
     """Write report.json and report.md."""
     write_json(folder / "report.json", summary)
-    write_whole(folder / "report.md", markdown(summary).encode())
+    write_whole(folder / "report.md", markdown(summary))
 
 
 def markdown(summary: dict[str, Any]) -> str:

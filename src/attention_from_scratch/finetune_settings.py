@@ -73,11 +73,11 @@ class Settings:
         """The settings as JSON holds them."""
         return asdict(self)
 
-    def differences(self, stored: dict[str, Any]) -> list[str]:
-        """What is different in stored settings, in words."""
-        mine = self.as_dict()
-        return [
-            f"{name} was {stored.get(name)!r} and is {mine[name]!r}"
-            for name in mine
-            if stored.get(name) != mine[name]
-        ]
+
+def differences(asked: dict[str, Any], stored: dict[str, Any]) -> list[str]:
+    """What is different in stored settings, in words."""
+    return [
+        f"{name} was {stored.get(name)!r} and is {value!r}"
+        for name, value in asked.items()
+        if stored.get(name) != value
+    ]

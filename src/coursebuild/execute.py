@@ -17,11 +17,11 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from attention_from_scratch.whole_files import write_whole
 from coursebuild.cache_key import cache_path
 from coursebuild.chapter import Chapter
 from coursebuild.compose import book_source
 from coursebuild.errors import CourseError, shown
-from coursebuild.files import write_atomically
 
 TIMEOUT = 900  # seconds for a cell: training takes up to three minutes, and some machines are slow or busy
 WORKERS = 2
@@ -127,7 +127,7 @@ def _run_all(
 
 
 def _keep(path: Path, outputs: Any) -> None:
-    write_atomically(path, json.dumps(outputs))
+    write_whole(path, json.dumps(outputs))
     name = path.name.rpartition("-")[0]
     for old in path.parent.glob(f"{name}-*.json"):
         if old != path and old.name.rpartition("-")[0] == name:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from attention_from_scratch.whole_files import write_whole
 from coursebuild.chapter import all_chapters, full_name
-from coursebuild.files import write_atomically
 from coursebuild.paths import REPOSITORY
 
 # a name that has to break at the end of a line, or the table is wider than the page
@@ -85,7 +85,7 @@ def _matrix(name: str, say: Callable[[str], None]) -> Matrix:
         pass
     say(f"Trying the named solutions of {name} …")
     made = _tried(name)
-    write_atomically(
+    write_whole(
         place, json.dumps({"digest": digest, "table": made.table, "faults": made.faults}, ensure_ascii=False)
     )
     return made

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import nbformat
 
+from attention_from_scratch.whole_files import write_whole
 from coursebuild.chapter import Chapter, all_chapters, full_name
 from coursebuild.check import faults_of
 from coursebuild.compose import dumps, release_notebook, solution_notebook
 from coursebuild.errors import Fault, shown
-from coursebuild.files import write_atomically
 from coursebuild.nbgrading import digest
 from coursebuild.paths import REPOSITORY, Paths
 from coursebuild.reader import read_chapter
@@ -75,7 +75,7 @@ def _settle(outcome: Outcome, path: Path, text: str, check: bool) -> None:
         kept = _free_name(path)
         path.rename(kept)
         outcome.kept.append((path, kept))
-    write_atomically(path, text)
+    write_whole(path, text)
 
 
 def is_edited(path: Path) -> bool:

@@ -29,9 +29,9 @@ from attention_from_scratch.measuring import (
     peak_process_bytes,
     peak_tensor_bytes,
 )
+from attention_from_scratch.whole_files import write_whole
 from coursebuild.benchmarks.attention_peers import PEERS, TILE, Peer, reference
 from coursebuild.errors import CourseError
-from coursebuild.files import write_atomically
 
 Shape = tuple[int, int, int, int]
 SHAPES: list[Shape] = [(1, 1, 64, 32), (4, 8, 1024, 64), (1, 8, 2048, 64)]
@@ -82,7 +82,7 @@ def run(json_file: Path | None = None, device: str = "cpu", threads: int = 1, ro
         "by_length": by_length,
     }
     if json_file:
-        write_atomically(json_file, json.dumps(result, indent=1) + "\n")
+        write_whole(json_file, json.dumps(result, indent=1) + "\n")
     return 0
 
 

@@ -24,8 +24,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from attention_from_scratch.triton_attention_backward import TritonAttention
 from attention_from_scratch.triton_attention_forward import attention_specification
+from attention_from_scratch.whole_files import write_whole
 from coursebuild.errors import CourseError
-from coursebuild.files import write_atomically
 
 TOKENS, WIDTH = 16384, 2048  # batch · length and heads · dim of every cell
 LENGTHS = (1024, 2048, 4096, 8192, 16384)
@@ -262,5 +262,5 @@ def run(json_file: Path | None) -> int:
             "versions": {"python": platform.python_version()} | {n: version(n) for n in ("torch", "triton")},
             "ceilings": roof, "refused": refused, "cells": results,
         }  # fmt: skip
-        write_atomically(json_file, json.dumps(report, indent=1) + "\n")
+        write_whole(json_file, json.dumps(report, indent=1) + "\n")
     return 0

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attention_from_scratch.whole_files import write_whole
 from coursebuild.chapter import all_chapters
-from coursebuild.files import write_atomically
 from coursebuild.paths import REPOSITORY, Paths
 
 COPIED = ("book", "src", "autograder", "_config.yml", "constraints.txt", "pyproject.toml")
@@ -30,7 +30,7 @@ def run(json_file: Path | None = None) -> int:
         steps = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in case["steps"].items())
         print(f"{case['case']:<22} {case['seconds']:7.1f} s   ({steps})")
     if json_file:
-        write_atomically(json_file, json.dumps(figures, indent=1) + "\n")
+        write_whole(json_file, json.dumps(figures, indent=1) + "\n")
     return 0
 
 

@@ -31,8 +31,8 @@ from attention_from_scratch.finetune_watch import Watch, environment
 from attention_from_scratch.inference import measure_latency
 from attention_from_scratch.inference_int8 import file_size, quantized_copy, use_int8_engine, with_kernels
 from attention_from_scratch.minilm import pad
+from attention_from_scratch.whole_files import write_whole
 from coursebuild.errors import CourseError
-from coursebuild.files import write_atomically
 
 SMALL_RUN = Settings(
     data="rotten_tomatoes", model="minilm", method="full", seed=0, split_seed=13, epochs=1, batch=32, parts=1,
@@ -108,7 +108,7 @@ def run(json_file: Path | None = None, run_folder: Path | None = None) -> int:
         "latency": latency,
     }
     if json_file:
-        write_atomically(json_file, json.dumps(result, indent=1) + "\n")
+        write_whole(json_file, json.dumps(result, indent=1) + "\n")
     return 0
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from attention_from_scratch.finetune_settings import Settings
+from attention_from_scratch.whole_files import write_whole
 from coursebuild.benchmarks.processes import _processor
 from coursebuild.errors import CourseError
-from coursebuild.files import write_atomically
 
 RATES = {
     "full": (1e-4, 3e-4),
@@ -163,7 +163,7 @@ def _do(json_file: Path, result: dict[str, Any], kind: str, wanted: list[dict[st
             cell = key | json.loads(line)
             result[kind].append(cell)
             result["ended"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-            write_atomically(json_file, json.dumps(result, indent=1) + "\n")
+            write_whole(json_file, json.dumps(result, indent=1) + "\n")
             score = cell["validation_macro_f1"] if kind == "search" else cell["test"]["macro_f1"]
             print(kind, key, f"macro-F1 {score:.3f}", flush=True)
     if process.returncode:

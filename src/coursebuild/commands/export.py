@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     from autograder.quick import skip_slow_imports
 
     skip_slow_imports()
-    from autograder.atomic import write_atomic
+    from attention_from_scratch.whole_files import write_whole
     from autograder.classroom import open_class
     from autograder.export import export
     from coursebuild.errors import CourseError
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if not arguments.output.absolute().parent.is_dir():
             raise CourseError(f"there is no directory {arguments.output.parent}")
-        write_atomic(arguments.output.absolute(), text)
+        write_whole(arguments.output.absolute(), text)
     except OSError as error:
         raise CourseError(f"{arguments.output} cannot be written ({error.strerror})") from error
     print(f"Wrote {arguments.output}")

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 
-def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
+def write_whole(path: Path, content: bytes | str, mode: int = 0o644) -> None:
     """Put `content` at `path` in one step: written beside it, forced to the disk, then renamed over it."""
     data = content.encode("utf-8") if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
