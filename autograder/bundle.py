@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import logging
-import re
 import shutil
 import tomllib
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from autograder.classroom import Classroom
 from coursebuild.chapter import all_chapters
@@ -91,20 +93,20 @@ def requirements() -> str:
     """A requirements file for a student's machine: what the notebooks need, at the course's own versions."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(one for name in STUDENT_EXTRAS for one in extras[name])]
+    asked = [*project["dependencies"], *(one for name in STUDENT_EXTRAS for one in extras[name])]
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-    tested = {_name(pin): pin.partition(";")[0].strip() for pin in pins if "==" in pin}
+    tested = {canonicalize_name(pin.name): pin for pin in map(Requirement, filter(_is_pin, pins))}
     lines = set()
-    for one in wanted:
-        if _name(one) != _name(project["name"]):
-            _, semicolon, where = one.partition(";")
-            lines.add(tested.get(_name(one), one) + (f"; {where.strip()}" if semicolon else ""))
+    for one in map(Requirement, asked):
+        name = canonicalize_name(one.name)
+        if name != canonicalize_name(project["name"]):
+            where = f"; {one.marker}" if one.marker else ""
+            lines.add(f"{name}{tested.get(name, one).specifier}{where}")
     return "\n".join(["# python -m pip install -r requirements.txt, then: jupyter lab", *sorted(lines), ""])
 
 
-def _name(requirement: str) -> str:
-    """The package that a requirement is about, spelt as pip compares names."""
-    return re.sub(r"[-_.]+", "-", re.split(r"[\s\[;<>=!~]", requirement.strip(), maxsplit=1)[0]).lower()
+def _is_pin(line: str) -> bool:
+    return "==" in line and not line.startswith("#")
 
 
 def add_bundle(room: Classroom, chapter: str) -> list[Path]:

@@ -36,7 +36,7 @@ def in_the_library(module: str) -> bool:
 @pytest.mark.parametrize("chapter", all_chapters())
 class TestBundles:
     def test_the_notebook_finds_what_it_imports(self, chapter: str) -> None:
-        """Every module that a cell imports, and every module that those import, is in the bundle."""
+        """Every module of the package that a cell imports is in the bundle."""
         files = {path.with_suffix("") for path in bundled_files(chapter)}
         bundled = {".".join((PACKAGE, *path.parts)).removesuffix(".__init__") for path in files}
         notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", as_version=4)

@@ -63,6 +63,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attention-from-scratch"
 
 
+def hub_copy(repository: str) -> Path | None:
+    """Where the copy of a hub repository (OWNER/NAME) lies, when `ATTENTION_HUB` names a folder of such copies."""
+    mirror = os.environ.get("ATTENTION_HUB")
+    return Path(mirror).expanduser() / repository if mirror else None
+
+
 def fetch(package: str) -> Path:
     """The archive of a package that `ARCHIVES` pins, from the cache, or from the package registry into the cache.
 

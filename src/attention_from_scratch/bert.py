@@ -78,3 +78,18 @@ class BertEncoder(nn.Module):
         """The hidden states after the last layer. What stands where the mask is False is never looked at."""
         may_look = mask[:, None, None, :]  # (batch, 1, 1, length): the same for all heads and queries
         return self.encoder(self.embeddings(tokens), may_look)
+
+
+def start_like_bert(model: BertEncoder, std: float, seed: int) -> BertEncoder:
+    """Give a model the numbers that BERT starts from, in place: normal matrices and embeddings, biases 0.
+
+    The norms keep their 1 and 0, and torch's own stream of random numbers is left where it was.
+    Source: Devlin et al. 2019, the published code.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std, generator=generator)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+    return model

@@ -10,13 +10,19 @@ from __future__ import annotations
 import bz2
 import csv
 import io
-import os
 import random
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from attention_from_scratch.archives import ARCHIVES, Archive, DataError, cache_folder, fetch, read_member
+from attention_from_scratch.archives import (
+    ARCHIVES,
+    Archive,
+    DataError,
+    cache_folder,
+    fetch,
+    hub_copy,
+    read_member,
+)
 
 __all__ = [
     "ARCHIVES", "Archive", "DataError", "Plot", "Review", "cache_folder", "fetch", "film_plots", "read_member",
@@ -138,8 +144,7 @@ def _rotten_tomatoes_of_the_hub() -> list[Review]:
         from datasets import load_dataset
     except ImportError as problem:
         raise DataError('source="hub" needs the package `datasets`: pip install datasets') from problem
-    mirror = os.environ.get("ATTENTION_HUB")
-    place = str(Path(mirror).expanduser() / repository) if mirror else repository
+    place = str(hub_copy(repository) or repository)
     try:
         splits = load_dataset(place, cache_dir=str(cache_folder() / "hub"))
     except Exception as problem:  # the hub's client has many kinds of error for one fact

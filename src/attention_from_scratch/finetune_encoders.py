@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import nn
 
-from attention_from_scratch.bert import BertEncoder
+from attention_from_scratch.bert import BertEncoder, start_like_bert
 from attention_from_scratch.finetune_model import Classifier
 from attention_from_scratch.finetune_settings import FineTuneError
 from attention_from_scratch.minilm import load_minilm, minilm_config, random_minilm, token_ids
@@ -85,16 +84,10 @@ def rebuilt(stored: dict[str, Any]) -> Classifier:
 
 
 def _untrained(architecture: dict[str, Any], dropout: float, seed: int) -> BertEncoder:
-    """Random weights as BERT starts: normal matrices and embeddings, biases 0, norms 1 and 0."""
+    """An encoder of these sizes as BERT starts."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
         encoder = BertEncoder(**architecture, dropout=dropout)
-        for module in encoder.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=BERT_STD)
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
-    return encoder
+    return start_like_bert(encoder, BERT_STD, seed)
 
 
 def _fill(encoder: BertEncoder, path: Path, prefix: str) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from attention_from_scratch.machine import load_average, processor
+
 
 class Watch:
     """Tells nobody anything. A run calls these three at its start, after every step and after every epoch."""
@@ -102,7 +104,7 @@ def environment() -> dict[str, Any]:
     return {
         "time": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "machine": {
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "system": f"{platform.system()} {platform.machine()}",
             "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -110,15 +112,5 @@ def environment() -> dict[str, Any]:
         "versions": {"python": platform.python_version(), "torch": torch.__version__}
         | {name: version(name) for name in ("numpy", "scikit-learn", "safetensors")},
         "threads": torch.get_num_threads(),
-        "load_average": [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+        "load_average": load_average(),
     }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"

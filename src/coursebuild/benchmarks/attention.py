@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import os
 import platform
 import statistics
 import time
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from attention_from_scratch.machine import cores, load_average, processor
 from attention_from_scratch.measuring import (
     can_measure_process,
     copy_rate,
@@ -53,7 +53,7 @@ def run(json_file: Path | None = None, device: str = "cpu", threads: int = 1, ro
         return _on_a_gpu(json_file)
     torch.set_num_threads(threads)
     say = print
-    load = {"start": _load()}
+    load = {"start": load_average()}
     ceilings = _ceilings()
     rates = [rate / 1e9 for rate in ceilings.values()]
     say(f"{_machine()['processor']}, {threads} thread(s), load average {load['start']}")
@@ -62,7 +62,7 @@ def run(json_file: Path | None = None, device: str = "cpu", threads: int = 1, ro
     some = [peer for peer in PEERS if peer.name in SWEEP]
     by_length = list(measure([(1, 8, length, 64) for length in LENGTHS], some, max(3, rounds - 2), say))
     ceilings = {name: max(rate, ceilings[name]) for name, rate in _ceilings().items()}
-    load["end"] = _load()
+    load["end"] = load_average()
     result = {
         "schema": 1,
         "command": "course bench attention --device cpu",
@@ -210,21 +210,7 @@ def _named(shape: Shape) -> dict[str, int]:
 
 
 def _machine() -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": _processor(), "cores": cores, "system": f"{platform.system()} {platform.machine()}"}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _load() -> list[float] | None:
-    """How many processes wanted a core, over 1, 5 and 15 minutes."""
-    return [round(x, 2) for x in os.getloadavg()] if hasattr(os, "getloadavg") else None
+    return {"processor": processor(), "cores": cores(), "system": f"{platform.system()} {platform.machine()}"}
 
 
 def _how_memory_was_measured() -> str:

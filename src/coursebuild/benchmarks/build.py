@@ -6,7 +6,6 @@ The measure works on a copy of the course in a folder of its own, so it touches 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from attention_from_scratch.machine import cores
 from attention_from_scratch.whole_files import write_whole
 from coursebuild.chapter import all_chapters
 from coursebuild.paths import REPOSITORY, Paths
@@ -51,10 +51,7 @@ def machine() -> str:
     """The machine and the versions, in words."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (
-        f"{cores} cores, {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
-    )
+    return f"{cores()} cores, {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def _copy(paths: Paths, folder: Path) -> Paths:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from attention_from_scratch.finetune_settings import Settings
+from attention_from_scratch.machine import processor
 from attention_from_scratch.whole_files import write_whole
-from coursebuild.benchmarks.processes import _processor
 from coursebuild.errors import CourseError
 
 RATES = {
@@ -127,7 +127,7 @@ def _opened(json_file: Path, settings: dict[str, Any], command: str) -> dict[str
         "command": command,
         "begun": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": {
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "system": f"{platform.system()} {platform.machine()}",
         },

@@ -22,6 +22,8 @@ from typing import Any
 
 import psutil
 
+from attention_from_scratch.machine import cores, processor
+
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 SAMPLE_SECONDS = 0.25
 
@@ -115,17 +117,9 @@ def _role(main: psutil.Process, one: psutil.Process) -> str:
 def machine() -> dict[str, Any]:
     """The machine and the versions."""
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "processor": _processor(),
+        "cores": cores(),
+        "processor": processor(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "numpy", "nbgrader")},
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
