@@ -66,11 +66,12 @@ def estimate_is_measured(student: Student, draw: Draw) -> None:
     says="the same seed gave two different numbers: every random number must come from the `rng` that is passed in, or nobody can repeat the measurement",
 )
 def same_seed_same_estimate(student: Student, draw: Draw) -> None:
-    seed, d = draw.integer(0, 2**31 - 1), draw.integer(2, 9)
-    first, second = (_measure(student, d, TRIALS, np.random.default_rng(seed)) for _ in range(2))
+    seed, d = draw.integer(0, 2**31 - 1), draw.integer(150, 250)
+    first, second = (_measure(student, d, 2000, np.random.default_rng(seed)) for _ in range(2))
     check(first == second, f"seed {seed} gave {first} and then {second}")
     check(first != d, f"d = {d} came back exactly, which no measurement gives")
-    presupposes(first, float(d), tolerance=7 * _noise(d, TRIALS))
+    # wide vectors and a wide margin: how good the measurement is, other tests ask
+    presupposes(first, float(d), tolerance=0.5)
 
 
 @score_variance.test(
