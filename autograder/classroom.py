@@ -92,7 +92,7 @@ class Classroom:
 
     @property
     def secret(self) -> bytes:
-        """The key from which every submission's seed is made."""
+        """The key from which every seed is made."""
         path = self.state / "secret"
         try:
             key = bytes.fromhex(path.read_text(encoding="ascii").strip())
@@ -106,10 +106,14 @@ class Classroom:
             )
         return key
 
-    def seed(self, chapter: str, student: str, submission: bytes) -> bytes:
-        """The secret seed of one submission: nobody without the class's secret can foresee its inputs."""
-        digest = hashlib.sha256(submission).digest()
-        message = b"\0".join([b"seed-1", chapter.encode(), os.fsencode(student), digest])
+    def seed(self, chapter: str, attempt: int) -> bytes:
+        """The secret seed of everybody's first, second … submission of a chapter.
+
+        The same for the whole class, because equal work must earn equal points also where a mistake shows with some
+        inputs and not with others; another one for a student's next attempt, because who hands in again may have seen
+        the inputs of the last one. Nobody without the class's secret can foresee them.
+        """
+        message = b"\0".join([b"seed-2", chapter.encode(), str(attempt).encode()])
         return hmac.new(self.secret, message, hashlib.sha256).digest()
 
     @contextmanager

@@ -16,7 +16,7 @@ SMALL_PRIMES = (2, 3, 5, 7, 11, 13)
 
 
 class Draw:
-    """A stream of random inputs, a function of the submission's secret seed and of the test's name."""
+    """A stream of random inputs, a function of a secret seed and of the test's name."""
 
     def __init__(self, seed: bytes, test: str) -> None:
         digest = hashlib.blake2b(test.encode(), key=seed[:64], digest_size=16).digest()

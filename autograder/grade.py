@@ -186,14 +186,15 @@ class _Run:
             report.isolation = report.isolation or judges.isolation
             if report.status != "retry":
                 try:
-                    self.journal.judged(self.keys[task.student], report)
+                    self.journal.judged(self.keys[task.student], task.student, task.content, report)
                 except OSError as error:
                     report = retry_report(self.name, f"the journal could not be written ({error.strerror})")
             yield task.student, report, True
 
     def _task(self, student: str) -> Task:
         content = self.found[student].content or b""
-        return Task(student, self.name, content, self.room.seed(self.name, student, content))
+        seed = self.room.seed(self.name, self.journal.attempt(student, content))
+        return Task(student, self.name, content, seed)
 
     def _invalid(self, reason: str) -> SubmissionReport:
         report = SubmissionReport(self.name, "invalid", flags=[Flag("unreadable", reason)])

@@ -36,6 +36,7 @@ class Journal:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._judged: dict[str, dict[str, Any]] = {}
         self._written: dict[str, dict[str, str]] = {}
+        self._attempts: dict[str, list[str]] = {}
         self._end = self._read(path)
 
     def _read(self, path: Path) -> int:
@@ -54,6 +55,10 @@ class Journal:
     def _take(self, record: dict[str, Any]) -> None:
         if record["kind"] == "judged":
             self._judged[record["key"]] = record["report"]
+            whose, content = record.get("student", ""), record.get("content", "")  # older journals do not say
+            seen = self._attempts.setdefault(whose, [])
+            if content not in seen:
+                seen.append(content)
         else:
             self._written[record["student"]] = record
 
@@ -72,9 +77,16 @@ class Journal:
         data = self._judged.get(key)
         return None if data is None else SubmissionReport.from_dict(data)
 
-    def judged(self, key: str, report: SubmissionReport) -> None:
+    def judged(self, key: str, student: str, content: bytes, report: SubmissionReport) -> None:
         """Keep a report. Raises OSError where the disk does not take it; the journal stays readable."""
-        self._append({"kind": "judged", "key": key, "report": report.to_dict()})
+        record = {"kind": "judged", "key": key, "student": student, "report": report.to_dict()}
+        self._append(record | {"content": hashlib.sha256(content).hexdigest()})
+
+    def attempt(self, student: str, content: bytes) -> int:
+        """Which of a student's different submissions this is, from 0; one that comes again keeps its number."""
+        seen = self._attempts.get(student, [])
+        digest = hashlib.sha256(content).hexdigest()
+        return seen.index(digest) if digest in seen else len(seen)
 
     def written(self, student: str) -> dict[str, str]:
         """The last time that this student's grade was written: `key`, `content`, `state`, or nothing."""
@@ -96,8 +108,8 @@ class Journal:
 
 def judging_key(room: Classroom, chapter: str, isolation: str) -> bytes:
     """What a verdict depends on besides the submission: tests, library, judge, limits, seed policy, level."""
-    digest = hashlib.sha256(f"journal-1\0{chapter}\0{isolation}\0{sys.version_info[:2]}\0".encode())
-    digest.update(hashlib.sha256(b"seed-1" + room.secret).digest())
+    digest = hashlib.sha256(f"journal-2\0{chapter}\0{isolation}\0{sys.version_info[:2]}\0".encode())
+    digest.update(hashlib.sha256(b"seed-2" + room.secret).digest())
     digest.update(code_digest(chapter.split("_", 1)[1]))
     private = room.private_tests(chapter)
     digest.update(private.read_bytes() if private else b"no private tests")

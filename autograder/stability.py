@@ -1,10 +1,11 @@
-"""Whether equal work earns equal points: each wrong variant, graded with several seeds, must fail the same tests.
+"""Which verdicts on the wrong variants depend on the seed, which is another one in every class.
 
     python -m autograder.stability multi_head masks     # these chapters
     python -m autograder.stability                      # all of them; takes a while
 
-A test whose verdict depends on the seed is listed with how often it failed; "CAUGHT BY" marks the test that the variant
-is named for. The mend is in the hidden test: a case that cannot come out right by chance, or several cases.
+Within a class everybody's first attempt meets the same inputs, so equal work earns equal points in any case. A test
+whose verdict depends on the seed is listed with how often it failed; "CAUGHT BY" marks the test that the variant is named
+for, which must not be among them. The mend is in the hidden test: a case that cannot come out right by chance, or several.
 """
 
 from __future__ import annotations

@@ -213,19 +213,28 @@ def test_a_lost_gradebook_is_filled_again_without_judging(room: Classroom, top: 
         assert book.find_submission(CHAPTER, "ada").score == top
 
 
-def test_seeds_differ_between_students_and_classes_and_not_between_runs(
-    room: Classroom, tmp_path: Path
-) -> None:
+def test_the_whole_class_meets_the_same_inputs_and_a_next_attempt_others(room: Classroom) -> None:
+    """Equal work must earn equal points, and who hands in again may have seen the last inputs."""
+    hand_in(room, "ada", extra="one")
+    hand_in(room, "bo", extra="two")
+    grade(room)
+    first, also_first = StubJudge.calls
+    assert first == also_first
+    hand_in(room, "ada", extra="three")
+    grade(room)
+    hand_in(room, "ada", extra="four")
+    grade(room)
+    assert len({first, *StubJudge.calls[2:]}) == 3
+    hand_in(room, "ada", extra="three")
+    grade(room, regrade=True)
+    assert sorted(StubJudge.calls[-2:]) == sorted([StubJudge.calls[2], first])
+
+
+def test_seeds_are_of_a_class_and_a_chapter(room: Classroom, tmp_path: Path) -> None:
     other, _ = init_class(tmp_path / "other")
-    seeds = {
-        room.seed(CHAPTER, "ada", b"x"),
-        room.seed(CHAPTER, "bo", b"x"),
-        room.seed(CHAPTER, "ada", b"y"),
-        room.seed("02_other", "ada", b"x"),
-        other.seed(CHAPTER, "ada", b"x"),
-    }
-    assert len(seeds) == 5
-    assert room.seed(CHAPTER, "ada", b"x") == open_class(room.root).seed(CHAPTER, "ada", b"x")
+    seeds = {room.seed(CHAPTER, 0), room.seed(CHAPTER, 1), room.seed("02_other", 0), other.seed(CHAPTER, 0)}
+    assert len(seeds) == 4
+    assert room.seed(CHAPTER, 0) == open_class(room.root).seed(CHAPTER, 0)
 
 
 def test_a_killed_grader_goes_on_where_it_was(room: Classroom, top: float) -> None:
