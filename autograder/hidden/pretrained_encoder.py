@@ -69,7 +69,7 @@ def invisible_characters_vanish(student: Student, draw: Draw) -> None:
 def accents_come_off(student: Student, draw: Draw) -> None:
     marked = ["é", "e\u0301", "Å", "ñ", "ệ", "İ", "ç"]
     same_words(student, around(draw, [draw.choice(marked) for _ in range(7)]))
-    same_words(student, around(draw, ["ﬁ", "²", "Ⅷ", "ｗ", "हिन्दी", "한국"]))
+    same_words(student, around(draw, ["ﬁ", "²", "Ⅷ", "ｗ", "हिन्दी", "गुरु", "한국"]))
 
 
 @split_words.test(
@@ -482,7 +482,7 @@ def known_leftovers_are_left_out(student: Student, draw: Draw) -> None:
 
 def refused_by_name(
     student: Student, draw: Draw, weights: Any, culprits: list[str], settings: dict[str, Any]
-) -> None:
+) -> str:
     """These weights are refused with a message that holds one of the culprits, and the model stays as it was."""
     before = drawn_state(draw, settings)
     found = looked(student, settings, before, weights)
@@ -493,11 +493,24 @@ def refused_by_name(
         f"the message names none of {culprits}: {message[:300]}",
     )
     close_states(found["after"], before, "the model after a refusal")
+    return str(message)
+
+
+def all_refused_by_name(
+    student: Student, draw: Draw, weights: Any, culprits: list[str], settings: dict[str, Any]
+) -> None:
+    """These weights are refused with a message that holds each of the published names, or our name for it."""
+    ours = [str(reference.map_parameter_name(name)) for name in culprits]
+    message = refused_by_name(student, draw, weights, [*culprits, *ours], settings)
+    unnamed = [
+        one for one, other in zip(culprits, ours, strict=True) if one not in message and other not in message
+    ]
+    check(not unnamed, f"the message does not name {unnamed}: {message[:300]}")
 
 
 @load_pretrained.test(
     points=1,
-    says="a parameter of the model that gets nothing must be refused, by its name (ours or the published one): a model that is loaded in part is a random one in the rest. The model stays as it was",
+    says="a parameter of the model that gets nothing must be refused, by its name (ours or the published one), and if several get nothing, each must be named: a model that is loaded in part is a random one in the rest. The model stays as it was",
 )
 def missing_tensors_are_refused_by_name(student: Student, draw: Draw) -> None:
     settings = settings_of(draw, 2)
@@ -508,11 +521,14 @@ def missing_tensors_are_refused_by_name(student: Student, draw: Draw) -> None:
     ):
         fewer = {name: value for name, value in weights.items() if name != lost}
         refused_by_name(student, draw, fewer, [lost, str(reference.map_parameter_name(lost))], settings)
+    several = [name for name in weights if ".1." in name and ".output." in name]
+    fewer = {name: value for name, value in weights.items() if name not in several}
+    all_refused_by_name(student, draw, fewer, several, settings)
 
 
 @load_pretrained.test(
     points=1,
-    says="an entry that has no place in this model must be refused, by its name: a name nobody knows, and a layer that the model does not have. Nothing of the file is dropped in silence, and the model stays as it was",
+    says="an entry that has no place in this model must be refused, by its name: a name nobody knows, and each entry of a layer that the model does not have. Nothing of the file is dropped in silence, and the model stays as it was",
 )
 def surplus_tensors_are_refused_by_name(student: Student, draw: Draw) -> None:
     settings = settings_of(draw, 1)
@@ -522,6 +538,9 @@ def surplus_tensors_are_refused_by_name(student: Student, draw: Draw) -> None:
     for name, ours in ((deeper, str(reference.map_parameter_name(deeper))), (unknown, unknown)):
         more = weights | {name: draw.normal(settings["width"], dtype=torch.float32)}
         refused_by_name(student, draw, more, [name, ours], settings)
+    several = [f"encoder.layer.{layer}.{part}.bias" for layer, part in zip((1, 2, 10), PARTS, strict=False)]
+    values = {name: draw.normal(settings["width"], dtype=torch.float32) for name in several}
+    all_refused_by_name(student, draw, weights | values, several, settings)
 
 
 @load_pretrained.test(

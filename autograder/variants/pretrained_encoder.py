@@ -89,6 +89,13 @@ WORDS = [
     ),
     wrong(
         "split_words",
+        "combining_class_for_category",
+        caught_by="accents_come_off",
+        because="asks for the combining class, which is 0 for many marks of category Mn",
+        edit=('unicodedata.category(c) != "Mn"', "not unicodedata.combining(c)"),
+    ),
+    wrong(
+        "split_words",
         "composed_again",
         caught_by="accents_come_off",
         because="ends in NFC, which puts Korean syllables together again",
@@ -843,6 +850,29 @@ def load_pretrained(model, weights):
             'misshapen.append(f"{name} {tuple(value.shape)} for {tuple(parameters[ours].shape)}")',
             'misshapen.append(f"{tuple(value.shape)}")',
         ),
+    ),
+    wrong(
+        "load_pretrained",
+        "names_the_first_only",
+        caught_by="missing_tensors_are_refused_by_name",
+        because="complains at the first fault: the reader mends one name at a time",
+        body="""
+def load_pretrained(model, weights):
+    parameters, mapped = dict(model.named_parameters()), {}
+    for name, value in weights.items():
+        ours = map_parameter_name(name)
+        if ours is None:
+            continue
+        if ours not in parameters or ours in mapped:
+            raise ValueError(f"no place for {name}")
+        if parameters[ours].shape != value.shape:
+            raise ValueError(f"the shape of {name} differs")
+        mapped[ours] = value
+    for name in parameters:
+        if name not in mapped:
+            raise ValueError(f"nothing was given for {name}")
+    model.load_state_dict(mapped)
+""",
     ),
     wrong(
         "load_pretrained",

@@ -138,9 +138,10 @@ def load_pretrained(model: BertEncoder, weights: dict[str, Tensor]) -> None:
     Every entry of `weights` goes where `map_parameter_name` says, or is left out where that says None; every parameter
     of the model gets exactly one entry, of its own shape.
 
-    Raises ValueError, with the names of all culprits of the kind it found in its message, when a name is unknown, when
-    the model has no such parameter (as when it has fewer layers), when a shape differs, when two entries belong to one
-    parameter, and when a parameter of the model would get nothing. The model is then as it was.
+    Raises ValueError when a name is unknown, when the model has no such parameter (as when it has fewer layers), when
+    a shape differs, when two entries belong to one parameter, and when a parameter of the model would get nothing. The
+    model is then as it was. The message holds the unknown name, or each name, theirs or ours, of the kind of fault
+    that was found: if three parameters get nothing, all three.
     """
     ### BEGIN SOLUTION
     parameters = dict(model.named_parameters())
