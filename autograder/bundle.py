@@ -15,6 +15,7 @@ from autograder.classroom import Classroom
 from coursebuild.chapter import all_chapters
 from coursebuild.errors import CourseError
 from coursebuild.paths import ROOT
+from coursebuild.syntax import parse
 
 LIBRARY = ROOT / "src" / "attention_from_scratch"
 PACKAGE = "attention_from_scratch"
@@ -65,7 +66,7 @@ def _without_what_tells(files: list[Path], hidden: set[str]) -> list[Path]:
 
 def _imported(path: Path) -> set[str]:
     """The modules of the package that a file of it imports, at any depth of the file."""
-    tree = ast.parse((LIBRARY / path).read_text(encoding="utf-8"))
+    tree = parse((LIBRARY / path).read_text(encoding="utf-8"))
     inside_figures = "figures" in path.parts
     names: set[str] = set()
     for node in ast.walk(tree):

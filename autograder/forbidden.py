@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from autograder.report import Flag
+from coursebuild.syntax import parse
 
 MAX_DOTS = 20  # no forbidden name has more parts, and a chain can be made as long as a notebook
 # The same function under its other names.
@@ -196,6 +197,6 @@ def _walk(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
 
 def _parsed(source: str) -> ast.Module | None:
     try:
-        return ast.parse(source)
+        return parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

@@ -17,6 +17,8 @@ import numpy as np
 from rapidfuzz.distance import Indel
 from rapidfuzz.process import cdist
 
+from coursebuild.syntax import parse
+
 ALIKE = 0.85  # below this, two cells are not called alike
 BEYOND = 0.05  # how much closer to one another than to the course's solution
 SHORTEST = 30  # tokens; shorter cells leave too little choice to say anything
@@ -97,7 +99,7 @@ def _letters(tokens: list[str], alphabet: dict[str, str]) -> str:
 def _tokens(source: str) -> list[str]:
     """The nodes of the syntax tree in order; of code that Python cannot read, its words and signs."""
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return re.findall(r"\w+|\S", re.sub(r"#.*", "", source))[:LONGEST]
     tokens: list[str] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections import Counter
 
 from coursebuild.chapter import Cell, Chapter, Exercise, Question, all_chapters
@@ -11,6 +10,7 @@ from coursebuild.for_notebook import NotebookMarkdown
 from coursebuild.hidden import hidden_points, written_questions
 from coursebuild.module_source import defined_names, free_names, imported_modules, region_fault
 from coursebuild.references import gather
+from coursebuild.syntax import parse
 
 
 def faults_of(chapter: Chapter) -> list[Fault]:
@@ -233,5 +233,5 @@ def python(source: str) -> str:
         for line in source.split("\n")
     ]
     text = "\n".join(lines)
-    ast.parse(text)
+    parse(text)
     return text

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coursebuild.paths import PACKAGE
+from coursebuild.syntax import parse
 
 BEGIN = "### BEGIN SOLUTION"
 END = "### END SOLUTION"
@@ -37,7 +38,7 @@ def read_module(path: Path) -> ModuleSource:
     text = path.read_text(encoding="utf-8")
     module = ModuleSource(path, text)
     lines = text.splitlines()
-    for node in ast.parse(text, filename=str(path)).body:
+    for node in parse(text, str(path)).body:
         for name in _defined(node):
             decorators = getattr(node, "decorator_list", [])
             first = min([node.lineno, *(decorator.lineno for decorator in decorators)])
@@ -93,7 +94,7 @@ def without_markers(source: str) -> str:
 def imported_modules(text: str, package: str = PACKAGE) -> dict[str, int]:
     """The submodules of the library that a text imports, `package.` cut off, each with its line."""
     found: dict[str, int] = {}
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parse(text)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,9 +18,10 @@ def run(arguments: argparse.Namespace) -> int:
     from coursebuild import cli
     from coursebuild.chapter import all_chapters
     from coursebuild.paths import ROOT
+    from coursebuild.steps import run_step
 
-    for step in (["release"], ["build"]):
-        status = cli.main(step)
+    for step in ("release", "build"):
+        status = run_step(step, partial(cli.main, [step]))
         if status:
             return status
     sample = ROOT / "_build" / "sample-class"

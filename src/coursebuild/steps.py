@@ -1,0 +1,64 @@
+"""Steps of `course make` that are left out when nothing that they read or wrote has changed since they succeeded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import distributions
+from pathlib import Path
+
+from attention_from_scratch.whole_files import write_whole
+from coursebuild.paths import REPOSITORY, Paths
+
+READ = ("book", "src", "autograder", "pyproject.toml", "constraints.txt")
+WRITTEN = {"release": ("notebooks", "solutions"), "build": ("_build/html",)}
+
+
+def run_step(name: str, run: Callable[[], int], paths: Paths = REPOSITORY) -> int:
+    """Run a step, unless its files are just as they were after it last succeeded; returns its exit status."""
+    record = paths.build / "steps.json"
+    read = _contents(paths.root, READ)
+    if _known(record).get(name) == [read, _times(paths.root, WRITTEN[name])]:
+        print(f"course {name}: nothing has changed since the last time")
+        return 0
+    status = run()
+    if status == 0:
+        known = _known(record) | {name: [read, _times(paths.root, WRITTEN[name])]}
+        write_whole(record, json.dumps(known, indent=1))
+    return status
+
+
+def _known(record: Path) -> dict[str, list[str]]:
+    try:
+        found = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _contents(root: Path, names: Iterable[str]) -> str:
+    """A digest of what a step reads: files by content, and the installed packages by version."""
+    digest = hashlib.sha256(sys.version.encode())
+    for package in sorted(f"{one.name} {one.version}\n" for one in distributions()):
+        digest.update(package.encode())
+    for path in _files(root, names):
+        digest.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _times(root: Path, names: Iterable[str]) -> str:
+    """A digest of what a step wrote: a file that somebody touched since counts as changed."""
+    digest = hashlib.sha256()
+    for path in _files(root, names):
+        status = path.stat()
+        digest.update(f"{path.relative_to(root)}\0{status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(root: Path, names: Iterable[str]) -> Iterator[Path]:
+    for name in names:
+        place = root / name
+        found = sorted(place.rglob("*")) if place.is_dir() else [place]
+        yield from (path for path in found if path.is_file() and "__pycache__" not in path.parts)
