@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autograder.forbidden import aliases, inspect, suspicious
 from autograder.killmatrix import chapters, counts_fault, reference_variant, try_variant
 from autograder.testing import exercises_of, load
 from autograder.variants.base import Variant, definition, variants_of
@@ -50,6 +51,30 @@ def test_every_hidden_test_catches_somebody(slug: str) -> None:
         if (exercise.name, test.name) not in named
     ]
     assert not idle, f"no wrong variant is named for: {', '.join(idle)}"
+
+
+@pytest.mark.parametrize("slug", chapters())
+def test_no_honest_solution_is_flagged(slug: str) -> None:
+    """A flag asks a person to look. One that every right submission carries teaches that person not to."""
+    module = importlib.import_module(f"attention_from_scratch.{slug}")
+    exercises = exercises_of(load(slug))
+    honest = [reference_variant(slug, name) for name in exercises]
+    honest += [variant for variant in variants_of(slug) if variant.is_right]
+    flags = []
+    for variant in honest:
+        source = variant.source(definition(module, variant.exercise))
+        known = aliases([Path(str(module.__file__)).read_text(encoding="utf-8"), source])
+        found = inspect(source, exercises[variant.exercise].forbids, known)
+        label = f"{variant.exercise}.{variant.name}"
+        flags += [flag.message for flag in [*suspicious(label, source, known), *found.flags]]
+        flags += [f"{label}: {breach}" for breach in found.breaches]
+    assert not flags, "\n".join(flags)
+
+
+def test_what_is_flagged_is_still_flagged() -> None:
+    """The test above would pass if nothing were flagged any more."""
+    assert suspicious("f", "def f(x, name):\n    return getattr(x, name)\n", {})
+    assert inspect("def f(x):\n    return x.softmax(-1)\n", ["torch.Tensor.softmax"], {}).flags
 
 
 def test_a_definition_ends_with_its_closing_comment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

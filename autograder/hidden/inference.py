@@ -214,7 +214,7 @@ def a_full_cache_refuses_and_stays_as_it_was(student: Student, draw: Draw) -> No
 
 @cache.test(
     points=1.5,
-    says="something was stretched to fit: keys and values that are not equally many, or whose batch, heads or dim are not those of the cache, are refused with a ValueError; one example would otherwise be copied to all without a word",
+    says="something was stretched to fit: keys and values that are not equally many, or whose batch, heads or dim are not those of the cache, are refused with a ValueError; one example would otherwise be copied to all without a word. An empty cache refuses what does not belong together too, and is still empty then",
 )
 def what_does_not_continue_is_refused(student: Student, draw: Draw) -> None:
     k, v = keys_and_values(draw, batch=3, length=9)
@@ -231,6 +231,10 @@ def what_does_not_continue_is_refused(student: Student, draw: Draw) -> None:
     ):
         raises(ValueError, theirs.append, bad_k, bad_v)
     presupposes(theirs.append(new_k, new_v), (k[:, :, :4], v[:, :, :4]))
+    empty = student.KVCache(9)
+    for bad_v in (new_v[:, :, :1], new_v[:1], new_v[:, :1]):
+        raises(ValueError, empty.append, new_k, bad_v)
+    presupposes(empty.append(k[1:], v[1:]), (k[1:], v[1:]))  # of another batch than what was refused
 
 
 @cache.test(
@@ -259,7 +263,7 @@ def the_cache_keeps_copies(student: Student, draw: Draw) -> None:
 
 @cache.test(
     points=2,
-    says="after reorder the rows are not the ones asked for: row i goes on as what was row rows[i], in keys and values alike; rows may repeat, be left out, or be more than before, and two rows that were one must part when other positions follow",
+    says="after reorder the rows are not the ones asked for: row i goes on as what was row rows[i], in keys and values alike; rows may repeat, be left out, or be more than before, and two rows that were one must part when other positions follow. An empty cache has no rows and stays as it is",
 )
 def rows_go_on_in_the_order_asked_for(student: Student, draw: Draw) -> None:
     for rows in ([2, 0, 1], [1, 1, 0, 2, 1], [draw.integer(0, 2)], [0, 0, 0]):
@@ -273,6 +277,9 @@ def rows_go_on_in_the_order_asked_for(student: Student, draw: Draw) -> None:
             more = [float32(draw, len(rows), *t.shape[1:2], 1, t.shape[3]) for t in (k, v)]
             expected = [torch.cat([old, new], dim=2) for old, new in zip(expected, more, strict=True)]
             close(theirs.append(*more), tuple(expected), tolerance=0.0, what="what follows")
+    empty = student.KVCache(3)
+    empty.reorder(torch.tensor([1, 0]))
+    close(empty.append(k, v), (k, v), tolerance=0.0, what="a cache that was empty when it was reordered")
 
 
 attend = Exercise(

@@ -18,9 +18,9 @@ HELPERS = '''
 import torch
 from torch import nn
 
-def frozen_linear_for_a_test(inputs, outputs):
+def frozen_linear_for_a_test(inputs, outputs, bias=True):
     """A linear layer of a test, float64."""
-    return nn.Linear(inputs, outputs, dtype=torch.float64)
+    return nn.Linear(inputs, outputs, bias=bias, dtype=torch.float64)
 
 def double_for_a_test(module):
     """A module in float64."""
@@ -38,6 +38,12 @@ def inputs_after_a_call_for_a_test(layer, *inputs):
     """What the inputs of a call are afterwards."""
     layer(*inputs)
     return list(inputs)
+
+def held_by_an_optimizer_for_a_test(layer, keep):
+    """What an optimiser that was made before the pruning holds as Lambda afterwards."""
+    held = layer.Lambda
+    layer.prune(keep)
+    return held.detach()
 
 def trainable_names_for_a_test(layer):
     """The names of the parameters that are trained."""
@@ -416,7 +422,7 @@ def update_is_scaled_by_alpha_over_rank(student: Student, draw: Draw) -> None:
 
 @lora.test(
     points=1,
-    says="the base is trained too: weight and bias of the layer that was given must have requires_grad False, so that A and B are the only parameters with gradients and the optimiser keeps state for nothing else",
+    says="the base is trained too: weight and bias of the layer that was given must have requires_grad False, so that A and B are the only parameters with gradients and the optimiser keeps state for nothing else. A layer without a bias has only a weight to freeze",
 )
 def base_is_frozen(student: Student, draw: Draw) -> None:
     inputs, outputs, rank = sizes(draw)
@@ -424,6 +430,13 @@ def base_is_frozen(student: Student, draw: Draw) -> None:
     names = student.trainable_names_for_a_test(theirs)
     check(sorted(names) == ["A", "B"], f"the trained parameters are {names}")
     x = draw.normal(2, inputs)
+    for bias in (True, False):
+        given = student.frozen_linear_for_a_test(inputs, outputs, bias)
+        layer = student.LoRALinear(given, rank=rank, alpha=4.0, dropout=0.0)
+        names = student.trainable_names_for_a_test(given)
+        check(not names, f"of the layer that was given, {names} are still trained")
+        state = given.state_dict()
+        presupposes(layer(x), nn.functional.linear(x, state["weight"], state.get("bias")))
     presupposes(theirs(x), ours(x))
 
 
@@ -737,14 +750,15 @@ def importance_remembers_earlier_steps(student: Student, draw: Draw) -> None:
 
 @adalora.test(
     points=1,
-    says="pruning is wrong: Lambda becomes zero in the directions that are not kept and stays in the others, and P and Q stay as they are, so that a direction can come back",
+    says="pruning is wrong: Lambda becomes zero in the directions that are not kept and stays in the others, and P and Q stay as they are, so that a direction can come back. Lambda is changed in place: an optimiser holds this parameter, and would go on with the old one",
 )
 def pruning_silences_directions(student: Student, draw: Draw) -> None:
     inputs, outputs, _ = sizes(draw)
     theirs, ours = adalora_pair(student, draw, inputs, outputs, 3, 2.0)
     keep = torch.tensor(draw.choice([[True, False, True], [False, True, False], [True, True, False]]))
-    theirs.prune(keep)
+    held = student.held_by_an_optimizer_for_a_test(theirs, keep)
     ours.prune(keep)
+    close(held, ours.Lambda.detach(), what="the Lambda that an optimiser holds")
     state = theirs.state_dict()
     for name in ("Lambda", "P", "Q"):
         close(state[name], ours.state_dict()[name], what=f"{name} after pruning")

@@ -357,6 +357,26 @@ KV_CACHE = [
     ),
     wrong(
         "KVCache",
+        "trusts_the_first_call",
+        caught_by="what_does_not_continue_is_refused",
+        because="compares with what is in the cache, so that the first values may be stretched to the keys",
+        edit=(
+            "        if not fits or v.shape != (*k.shape[:3], self.values.shape[3]):\n",
+            "        if self.length and (not fits or v.shape != (*k.shape[:3], self.values.shape[3])):\n",
+        ),
+    ),
+    wrong(
+        "KVCache",
+        "remembers_what_it_refused",
+        caught_by="what_does_not_continue_is_refused",
+        because="has made room for a batch that it then refuses, and refuses every other one from then on",
+        edit=(
+            "        if self.length == 0:\n            self.keys = k",
+            "        if self.keys.ndim == 1:\n            self.keys = k",
+        ),
+    ),
+    wrong(
+        "KVCache",
         "keeps_the_first_tensor",
         caught_by="the_cache_keeps_copies",
         because="a list of what came, the caller's own tensors",
@@ -420,6 +440,13 @@ KV_CACHE = [
             "            else:\n"
             "                self.keys, self.values = self.keys[rows], self.values[rows]\n",
         ),
+    ),
+    wrong(
+        "KVCache",
+        "nothing_to_reorder",
+        caught_by="rows_go_on_in_the_order_asked_for",
+        because="looks for the rows of an empty cache",
+        edit=("        if self.length:\n", "        if True:\n"),
     ),
     wrong(
         "KVCache",

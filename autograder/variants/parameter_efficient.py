@@ -397,6 +397,26 @@ LORA = [
     ),
     wrong(
         "LoRALinear",
+        "freezes_a_copy",
+        caught_by="base_is_frozen",
+        because="wraps a copy, and leaves the layer that was given as it was, in memory and trained",
+        edit=(
+            "        self.base = base.requires_grad_(False)\n",
+            "        import copy\n\n        self.base = copy.deepcopy(base).requires_grad_(False)\n",
+        ),
+    ),
+    wrong(
+        "LoRALinear",
+        "needs_a_bias",
+        caught_by="base_is_frozen",
+        because="freezes the bias without looking whether there is one",
+        edit=(
+            "        self.base = base.requires_grad_(False)\n",
+            "        self.base = base\n        base.weight.requires_grad_(False), base.bias.requires_grad_(False)\n",
+        ),
+    ),
+    wrong(
+        "LoRALinear",
         "base_without_gradient",
         caught_by="gradients_flow_through_base_and_update",
         because="freezes by no_grad, which cuts the gradient of x through the base too",
@@ -860,8 +880,8 @@ ADALORA = [
         caught_by="importance_joins_the_three_parts",
         because="gives beta2 to the sensitivity and beta1 to the uncertainty",
         edit=(
-            '        for name in ("P", "Lambda", "Q"):\n            weight',
-            '        beta1, beta2 = beta2, beta1\n        for name in ("P", "Lambda", "Q"):\n            weight',
+            "        for name, weight in self.named_parameters(recurse=False):\n",
+            "        beta1, beta2 = beta2, beta1\n        for name, weight in self.named_parameters(recurse=False):\n",
         ),
     ),
     wrong(
@@ -899,6 +919,16 @@ ADALORA = [
     ),
     wrong(
         "AdaLoRALinear",
+        "a_new_parameter",
+        caught_by="pruning_silences_directions",
+        because="makes a new parameter, while the optimiser goes on training the old one",
+        edit=(
+            "            self.Lambda.masked_fill_(~keep, 0.0)\n",
+            "            self.Lambda = nn.Parameter(torch.where(keep, self.Lambda, 0.0))\n",
+        ),
+    ),
+    wrong(
+        "AdaLoRALinear",
         "prunes_p_and_q",
         caught_by="pruning_silences_directions",
         because="erases the directions themselves, so that none can come back",
@@ -923,6 +953,57 @@ ADALORA = [
             "return self.base(x) + self.scale * (x @ self.Q.T * self.Lambda @ self.P.T)",
             "return 0.0 * self.base(x)",
         ),
+    ),
+    right(
+        "AdaLoRALinear",
+        "three_times_written_out",
+        because="names the three parameters and their running means one by one, without a loop over names",
+        body="""
+class AdaLoRALinear(nn.Module):
+    def __init__(self, base, rank, alpha):
+        super().__init__()
+        if not 0 < rank <= min(base.in_features, base.out_features):
+            raise ValueError("rank")
+        self.base, self.alpha, self.rank = base.requires_grad_(False), alpha, rank
+        self.P = nn.Parameter(torch.empty(base.out_features, rank).to(base.weight))
+        self.Q = nn.Parameter(torch.empty(rank, base.in_features).to(base.weight))
+        self.Lambda = nn.Parameter(torch.zeros(rank).to(base.weight))
+        nn.init.orthogonal_(self.P), nn.init.orthogonal_(self.Q)
+        for name, like in (("P", self.P), ("L", self.Lambda), ("Q", self.Q)):
+            self.register_buffer("mean" + name, torch.zeros_like(like.data))
+            self.register_buffer("doubt" + name, torch.zeros_like(like.data))
+
+    def parts(self):
+        return [
+            (self.P, self.meanP, self.doubtP),
+            (self.Lambda, self.meanL, self.doubtL),
+            (self.Q, self.meanQ, self.doubtQ),
+        ]
+
+    def forward(self, x):
+        inside = nn.functional.linear(x, self.Q) * self.Lambda
+        return self.base(x) + nn.functional.linear(inside, self.P) * self.alpha / self.rank
+
+    def orthogonality(self):
+        one = torch.eye(self.rank).to(self.P)
+        return ((self.P.T @ self.P - one) ** 2).sum() + ((self.Q @ self.Q.T - one) ** 2).sum()
+
+    @torch.no_grad()
+    def update_importance(self, beta1, beta2):
+        if any(weight.grad is None for weight, _, _ in self.parts()):
+            raise RuntimeError("backward comes first")
+        for weight, mean, doubt in self.parts():
+            now = torch.abs(weight * weight.grad)
+            mean.copy_(beta1 * mean + (1 - beta1) * now)
+            doubt.copy_(beta2 * doubt + (1 - beta2) * torch.abs(now - mean))
+
+    def importance(self):
+        return self.meanL * self.doubtL + (self.meanP * self.doubtP).mean(0) + (self.meanQ * self.doubtQ).mean(1)
+
+    @torch.no_grad()
+    def prune(self, keep):
+        self.Lambda *= keep
+""",
     ),
     right(
         "AdaLoRALinear",

@@ -72,7 +72,8 @@ class KVCache:
         """Take in the keys and values of the next positions; return those of all positions, oldest first.
 
         The cache keeps copies. Raises ValueError, and stays as it was, when there is not room for the new positions,
-        when `k` and `v` are not of equally many, or when batch, heads or a dim are not those of what it holds.
+        when `k` and `v` differ in batch, heads or positions, or when batch, heads or a dim are not those of what it
+        holds.
         """
         ### BEGIN SOLUTION
         end = self.length + k.shape[2]

@@ -67,7 +67,8 @@ class PrefixKV(nn.Module):
     standard deviation `std`, and are cut into heads like any others: head 0 gets the first width / heads numbers.
 
     Raises ValueError when `heads` does not divide `width`.
-    Source: Li and Liang 2021, without their network that makes the prefix while training; Liu et al. 2022.
+    Source: Li and Liang 2021, without their network that makes the prefix while training; Liu et al. 2022,
+    P-Tuning v2.
     """
 
     def __init__(self, length: int, width: int, heads: int, std: float) -> None:
@@ -129,13 +130,13 @@ class PrefixAttention(nn.Module):
 class LoRALinear(nn.Module):
     """A frozen linear layer and an update of low rank: base(x) + (alpha / rank) · B A x.
 
-    `base` is the layer that is given; its weight and bias get no gradients from now on. `A` has the shape (rank,
-    inputs) and starts as the weight of an `nn.Linear` does (Kaiming-uniform with a = √5); `B` has the shape (outputs,
-    rank) and starts at zero. Both have the dtype of the base's weight. In training, dropout with probability
-    `dropout` acts on the x that goes into A, and on nothing else.
+    `base` is the layer that is given, with a bias or without; its parameters get no gradients from now on. `A` has
+    the shape (rank, inputs) and starts as the weight of an `nn.Linear` does (Kaiming-uniform with a = √5); `B` has
+    the shape (outputs, rank) and starts at zero. Both have the dtype of the base's weight. In training, dropout with
+    probability `dropout` acts on the x that goes into A, and on nothing else.
 
     Raises ValueError when `rank` is below 1.
-    Source: Hu et al. 2022, section 4.1.
+    Source: Hu et al. 2022, section 4.1; A starts as in their code (in the paper, from normal numbers).
     """
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float, dropout: float) -> None:
@@ -223,7 +224,7 @@ class AdaLoRALinear(nn.Module):
         self.Q = nn.Parameter(nn.init.orthogonal_(base.weight.new_empty(rank, base.in_features)))
         self.Lambda = nn.Parameter(base.weight.new_zeros(rank))
         self.scale = alpha / rank
-        for name, parameter in (("P", self.P), ("Lambda", self.Lambda), ("Q", self.Q)):
+        for name, parameter in list(self.named_parameters(recurse=False)):  # P, Q, Lambda: not the base's
             self.register_buffer(f"S_{name}", torch.zeros_like(parameter))
             self.register_buffer(f"U_{name}", torch.zeros_like(parameter))
         ### END SOLUTION
@@ -245,14 +246,13 @@ class AdaLoRALinear(nn.Module):
     def update_importance(self, beta1: float, beta2: float) -> None:
         """Take in what the gradients of one step say; call it after `backward`, while the gradients are there.
 
-        For every number w of P, Λ and Q, with I = |w · gradient|, the running sensitivity S and uncertainty U, both 0
-        at first: S becomes beta1 · S + (1 − beta1) · I, and then U becomes beta2 · U + (1 − beta2) · |I − S|.
+        For every number w of P, Λ and Q, with now = |w · gradient|, the running sensitivity S and uncertainty U, both
+        0 at first: S becomes beta1 · S + (1 − beta1) · now, and then U becomes beta2 · U + (1 − beta2) · |now − S|.
 
         Raises RuntimeError when there are no gradients.
         """
         ### BEGIN SOLUTION
-        for name in ("P", "Lambda", "Q"):
-            weight = getattr(self, name)
+        for name, weight in self.named_parameters(recurse=False):
             if weight.grad is None:
                 raise RuntimeError(f"{name} has no gradient: call backward before update_importance")
             now = (weight * weight.grad).abs()
@@ -271,7 +271,10 @@ class AdaLoRALinear(nn.Module):
         ### END SOLUTION
 
     def prune(self, keep: Bool[Tensor, " rank"]) -> None:
-        """Set Λ to zero in the directions that are not kept. P and Q stay, so that a direction may come back."""
+        """Set Λ to zero in the directions that are not kept, in place: an optimiser holds this parameter.
+
+        P and Q stay, so that a direction may come back.
+        """
         ### BEGIN SOLUTION
         with torch.no_grad():
             self.Lambda.masked_fill_(~keep, 0.0)
