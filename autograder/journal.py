@@ -21,8 +21,8 @@ from autograder.report import SubmissionReport
 # Modules of this package that cannot change a verdict; a change in any other one means judging again.
 _PRESENTATION = frozenset(
     """
-    atomic bundle class_result class_setup classroom dask_judges export feedback formgrader grade graded_notebook
-    gradebook gradebook_view journal killmatrix levels overview pages plain quick results sample similar
+    bundle class_result class_setup classroom dask_judges export feedback formgrader grade graded_notebook
+    gradebook gradebook_view journal killmatrix levels overview pages plain quick results sample similar stability
     submitted workers
     """.split()  # noqa: SIM905
 )

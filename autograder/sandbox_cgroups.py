@@ -2,7 +2,7 @@
 
 Version 1 has a hierarchy for each controller: a group is made below our own one in each. Version 2 has a single
 hierarchy, and gives a controller only to groups whose parent hands it on: a group is made below the nearest of our own
-group and its ancestors that hands on both, and that we may write. Nothing is moved but the runner.
+group and its ancestors that hands on most of them, and that we may write. Nothing is moved but the runner.
 """
 
 from __future__ import annotations
@@ -43,13 +43,9 @@ def places(own_groups: str, mounts: str) -> list[Place]:
                     found += _writable(Place(_below(where, root, path), 1, (name,)))
         elif kind == "cgroup2" and "" in own:
             directory = _below(where, root, own[""])
-            for one in (directory, *directory.parents):
-                if not one.is_relative_to(where):
-                    break
-                handed_on = _read(one / "cgroup.subtree_control").split()
-                if set(CONTROLLERS) <= set(handed_on) and _writable(Place(one, 2, CONTROLLERS)):
-                    found.append(Place(one, 2, CONTROLLERS))
-                    break
+            upwards = [one for one in (directory, *directory.parents) if one.is_relative_to(where)]
+            able = [place for one in upwards for place in _writable(Place(one, 2, _handed_on(one)))]
+            found += sorted(able, key=lambda place: -len(place.controllers))[:1]
     return found
 
 
@@ -67,9 +63,16 @@ def _below(where: str, root: str, path: str) -> Path:
     return Path(where) / inside
 
 
+def _handed_on(group: Path) -> tuple[str, ...]:
+    handed_on = _read(group / "cgroup.subtree_control").split()
+    return tuple(name for name in CONTROLLERS if name in handed_on)
+
+
 def _writable(place: Place) -> list[Place]:
-    ready = os.access(place.directory, os.W_OK | os.X_OK) and os.access(
-        place.directory / "cgroup.procs", os.W_OK
+    ready = (
+        bool(place.controllers)
+        and os.access(place.directory, os.W_OK | os.X_OK)
+        and os.access(place.directory / "cgroup.procs", os.W_OK)
     )
     return [place] if ready else []
 
@@ -78,6 +81,16 @@ def _read(path: Path) -> str:
     with contextlib.suppress(OSError):
         return path.read_text()
     return ""
+
+
+def sweep(where: list[Place]) -> None:
+    """Remove the groups of graders that were killed: nobody else would."""
+    for place in where:
+        for directory in place.directory.glob("course-*-*"):
+            grader = directory.name.split("-")[1]
+            if grader.isdecimal() and not Path("/proc", grader).exists():
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
 
 
 class Group:

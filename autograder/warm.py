@@ -187,6 +187,7 @@ class Warm:
             raise Retry(f"the warm process did not start in {START_SECONDS} s") from None
         self.keepers: list[Keeper] = []
         self.cgroups = sandbox_cgroups.here()
+        sandbox_cgroups.sweep(self.cgroups)
 
     def keeper(self, level: str, files: dict[str, bytes], modules: list[str], limits: Limits) -> Keeper:
         """The warm process of a chapter, with these files as its course package."""

@@ -62,6 +62,25 @@ def test_version_2_where_nobody_hands_them_on(tmp_path: Path) -> None:
     assert cgroups.places("0::/scope\n", f"31 2 0:31 / {tmp_path} rw - cgroup2 cgroup2 rw\n") == []
 
 
+def test_version_2_takes_what_is_handed_on(tmp_path: Path) -> None:
+    """Where memory is still version 1's, a bound on the tasks is better than none."""
+    _tree(tmp_path, "slice/scope", hands_on="pids")
+    _tree(tmp_path, hands_on="cpu")
+    (place,) = cgroups.places("0::/slice/scope\n", f"31 2 0:31 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
+    assert (place.directory, place.controllers) == (tmp_path / "slice/scope", ("pids",))
+
+
+def test_groups_of_killed_graders_are_removed_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    left, alive = tmp_path / f"course-{child.pid}-3", tmp_path / f"course-{os.getpid()}-1"
+    other = tmp_path / "course-of-somebody-else"
+    for directory in (left, alive, other):
+        directory.mkdir()
+    cgroups.sweep([cgroups.Place(tmp_path, 2, cgroups.CONTROLLERS)])
+    assert [path.exists() for path in (left, alive, other)] == [False, True, True]
+
+
 @pytest.mark.parametrize("text", ["", "nonsense", "1:name=systemd:/\n"])
 def test_no_groups_are_no_error(text: str) -> None:
     assert cgroups.places(text, "") == []
