@@ -105,7 +105,7 @@ def adapter_pair(
 )
 def two_layers_down_and_up(student: Student, draw: Draw) -> None:
     width, bottleneck = draw.primes(2)
-    theirs, ours = adapter_pair(student, draw, width, bottleneck, "relu")
+    theirs, ours = adapter_pair(student, draw, width, bottleneck, "gelu")
     same_shapes(theirs, ours)
     x = draw.normal(1, 1, width)
     presupposes(theirs(x), ours(x))
@@ -175,7 +175,7 @@ def refuses_no_bottleneck(student: Student, draw: Draw) -> None:
     width = draw.choice([3, 5])
     raises(ValueError, student.Adapter, width=width, bottleneck=0, activation="relu")
     raises(ValueError, student.Adapter, width=width, bottleneck=2, activation="softmaxx")
-    theirs, ours = adapter_pair(student, draw, width, 1, "relu")
+    theirs, ours = adapter_pair(student, draw, width, 1, "gelu")
     x = draw.normal(2, 3, width)
     presupposes(theirs(x), ours(x))
 
@@ -381,12 +381,12 @@ def sizes(draw: Draw) -> tuple[int, int, int]:
 )
 def begins_as_its_base(student: Student, draw: Draw) -> None:
     inputs, outputs, rank = sizes(draw)
-    theirs, ours = lora_pair(student, draw, inputs, outputs, rank, 3.0, fresh=True)
+    theirs, ours = lora_pair(student, draw, inputs, outputs, rank, 5.0, fresh=True)
     same_shapes(theirs, ours)
     x = draw.normal(3, 2, inputs)
     close(theirs(x), ours.base(x).detach())
     check(not theirs.state_dict()["B"].any(), "B is not zero")
-    drawn, ours = lora_pair(student, draw, inputs, outputs, rank, 3.0)
+    drawn, ours = lora_pair(student, draw, inputs, outputs, rank, 5.0)
     presupposes(drawn(x), ours(x))
 
 
@@ -673,14 +673,14 @@ def adalora_begins_as_its_base(student: Student, draw: Draw) -> None:
     student.define(HELPERS)
     inputs, outputs, rank = sizes(draw)
     base = student.frozen_linear_for_a_test(inputs, outputs)
-    fresh = student.AdaLoRALinear(base, rank=rank, alpha=3.0)
+    fresh = student.AdaLoRALinear(base, rank=rank, alpha=5.0)
     state, x = fresh.state_dict(), draw.normal(4, inputs)
     close(fresh(x), nn.functional.linear(x, state["base.weight"], state["base.bias"]))
     check(not state["Lambda"].any(), "Lambda is not zero")
     one = torch.eye(rank, dtype=torch.float64)
     close(state["P"].T @ state["P"], one, what="PᵀP of a new layer")
     close(state["Q"] @ state["Q"].T, one, what="QQᵀ of a new layer")
-    theirs, ours = adalora_pair(student, draw, inputs, outputs, rank, 3.0)
+    theirs, ours = adalora_pair(student, draw, inputs, outputs, rank, 5.0)
     presupposes(theirs(x), ours(x))
 
 
@@ -718,7 +718,7 @@ def after_steps(
 ) -> tuple[Tensor, Tensor]:
     """Importance after some backward passes: the student's and ours."""
     inputs, outputs, _ = sizes(draw)
-    theirs, ours = adalora_pair(student, draw, inputs, outputs, rank, 2.0)
+    theirs, ours = adalora_pair(student, draw, inputs, outputs, rank, 5.0)  # alpha / rank is never 1
     xs = [draw.normal(4, inputs) for _ in range(count)]
     upstreams = [3 * draw.normal(4, outputs) for _ in range(count)]
     got = student.steps_for_a_test(theirs, xs, upstreams, *betas)
