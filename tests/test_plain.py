@@ -68,3 +68,18 @@ def test_stderr_is_as_it_was_afterwards(stream: KernelStream, capfd: pytest.Capt
     os.write(2, b"after")
     assert stream.said == ["after", "\n"]
     assert capfd.readouterr().err == "after"
+
+
+def test_the_same_work_gets_the_same_points_every_time() -> None:
+    """A solution that is right or wrong by the shapes that it happens to be given."""
+    seen: list[list[tuple[int, ...]]] = []
+
+    def split_heads(x: Any, heads: int) -> Any:
+        seen[-1].append((*x.shape, heads))
+        return multi_head.split_heads(x, heads)
+
+    for _ in range(2):
+        seen.append([])
+        grade("multi_head.split_heads", {"split_heads": split_heads})
+    assert seen[0] == seen[1]
+    assert len(set(seen[0])) > 1
