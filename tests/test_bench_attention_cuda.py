@@ -1,51 +1,173 @@
-"""The GPU benchmark, as far as it can be tried without one: the grid, the operations counted, and the gate."""
+"""The GPU benchmark on the interpreter: the whole script with small shapes, its gate, its tiles, what goes wrong."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 pytest.importorskip("attention_from_scratch.triton_support")
+from attention_from_scratch.triton_compile import Compiled
+from attention_from_scratch.triton_launch import tiles
 from attention_from_scratch.triton_support import INTERPRETED
 from coursebuild.benchmarks import attention_cuda as bench
+from coursebuild.benchmarks import attention_cuda_peers as peers
+from coursebuild.benchmarks import attention_cuda_tiles as tuning
+from coursebuild.benchmarks.attention_cuda_summary import summary
 from coursebuild.errors import CourseError
 
-SMALL = bench.Cell(batch=1, heads=4, groups=2, length=33, dim=16, causal=True)
+SMALL = peers.Cell(batch=1, heads=4, groups=2, length=33, dim=16, causal=True)
 DEVICE = "cpu" if INTERPRETED else "cuda"
 
 
 def test_every_cell_has_the_same_tokens_and_width() -> None:
-    grid = bench.cells()[: len(bench.LENGTHS) * len(bench.DIMS) * 2]
-    assert {cell.batch * cell.length for cell in grid} == {bench.TOKENS}
-    assert {cell.heads * cell.dim for cell in grid} == {bench.WIDTH}
-    assert len(set(bench.cells())) == len(bench.cells()) == 22
+    all_cells = peers.cells()
+    extra = [cell for cell in all_cells if cell.groups != cell.heads or cell.length == 4007]
+    grid = [cell for cell in all_cells if cell not in extra]
+    assert len(extra) == 2
+    assert len(set(grid)) == len(peers.LENGTHS) * len(peers.DIMS) * 2
+    assert {cell.batch * cell.length for cell in grid} == {peers.TOKENS}
+    assert {cell.heads * cell.dim for cell in grid} == {peers.WIDTH}
 
 
 def test_a_causal_cell_counts_half_and_a_backward_pass_two_and_a_half() -> None:
-    whole = bench.Cell(2, 3, 3, 8, 4, causal=False)
+    whole = peers.Cell(2, 3, 3, 8, 4, causal=False)
     assert whole.flops("forward") == 4 * 2 * 3 * 8 * 8 * 4
-    assert bench.Cell(2, 3, 3, 8, 4, causal=True).flops("forward") == whole.flops("forward") / 2
+    assert peers.Cell(2, 3, 3, 8, 4, causal=True).flops("forward") == whole.flops("forward") / 2
     assert whole.flops("backward") == 2.5 * whole.flops("forward")
+
+
+def test_the_gate_looks_at_every_kind_of_cell() -> None:
+    """A short cell keeps the width, the mask, the share of the groups, and whether the length is a round number."""
+    for cell in peers.cells():
+        short = peers.short_cell(cell)
+        assert (short.dim, short.causal) == (cell.dim, cell.causal)
+        assert short.heads // short.groups == cell.heads // cell.groups
+        assert (short.length % 128 == 0) == (cell.length % 128 == 0)
+        assert short.length < 1024
 
 
 @pytest.mark.parametrize("name", ["naive", "ours"])
 def test_who_computes_attention_passes_the_gate(name: str) -> None:
-    peer = bench.Peer(name, getattr(bench, name))
-    assert bench.gate_error(peer, SMALL, torch.float32, DEVICE) == ""
+    errors, fault = peers.gate_errors(peers.Peer(name, getattr(peers, name)), SMALL, torch.float32, DEVICE)
+    assert fault == ""
+    assert set(errors) == {"O", "dQ", "dK", "dV"}
 
 
-def test_who_does_not_is_refused() -> None:
-    def forgets_the_mask(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-        return bench.naive(q, k, v, False)
+def forgets_the_mask(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    return peers.naive(q, k, v, False)
 
-    def fails(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-        raise RuntimeError("no kernel for this")
 
-    assert "O is off by" in bench.gate_error(
-        bench.Peer("wrong", forgets_the_mask), SMALL, torch.float32, DEVICE
+def fails(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    raise RuntimeError("no kernel for this")
+
+
+def stops_the_gradient(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    return peers.naive(q, k.detach(), v, causal) + 0 * k.sum()
+
+
+@pytest.mark.parametrize(
+    ("attend", "says"),
+    [(forgets_the_mask, "O is off by"), (fails, "no kernel for this"), (stops_the_gradient, "dK is off by")],
+)
+def test_who_does_not_is_refused(attend: peers.Attend, says: str) -> None:
+    _, fault = peers.gate_errors(peers.Peer("wrong", attend), SMALL, torch.float32, DEVICE)
+    assert says in fault
+
+
+def runs_out_of_memory(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    if q.shape[2] > 32:
+        raise torch.OutOfMemoryError("out of memory")
+    return peers.naive(q, k, v, causal)
+
+
+@pytest.mark.slow
+def test_the_whole_script(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ceilings, gate, tiles, cells and summary, with one peer that is wrong and one that fails in the middle."""
+    monkeypatch.setattr(bench, "TURN", 1.0)
+    monkeypatch.setattr("coursebuild.benchmarks.attention_cuda_summary.LONG", 16)
+
+    def short(cell: peers.Cell) -> peers.Cell:
+        return peers.Cell(1, cell.heads, cell.groups, 17, cell.dim, cell.causal)
+
+    monkeypatch.setattr(bench, "short_cell", short)
+    everybody = [
+        peers.Peer("ours", peers.ours),
+        peers.Peer("naive", peers.naive),
+        peers.Peer("short only", peers.naive, longest=16),
+        peers.Peer("wrong", forgets_the_mask),
+        peers.Peer("hungry", runs_out_of_memory),
+    ]
+    grid = [peers.Cell(1, 2, 2, 33, 16, True), peers.Cell(1, 2, 1, 16, 16, False)]
+    file = tmp_path / "gpu.json"
+    candidates = {"forward": [(16, 16, 4, 1)], "dq": [(1024, 16, 4, 1)]}
+    code = bench.run(file, "cpu", torch.float32, grid, everybody, candidates, largest=64)
+    report = json.loads(file.read_text("utf-8"))
+    screen = capsys.readouterr().out
+
+    assert code == 0
+    assert {"schema", "machine", "versions", "ceilings", "gate", "tiles", "cells", "summary"} <= set(report)
+    timed = {(one["peer"], one["shape"]["length"], one["kind"]) for one in report["cells"] if "kind" in one}
+    long, brief = ({peer for peer, length, _ in timed if length == size} for size in (33, 16))
+    assert long == {"ours", "naive"}
+    assert brief == {"ours", "naive", "short only", "wrong", "hungry"}  # without a mask "wrong" is right
+    assert all(one["milliseconds"]["median"] > 0 for one in report["cells"] if "kind" in one)
+    assert [one["fault"] for one in report["cells"] if "fault" in one] == ["OutOfMemoryError: out of memory"]
+    assert "wrong is not timed" in screen
+    chosen = [one for one in report["tiles"] if one.get("chosen")]
+    assert {one["kernel"] for one in chosen} == {"forward", "dq"}
+    huge = [one for one in report["tiles"] if one["tile"]["BLOCK_Q"] == 1024]
+    assert huge[0]["dropped"], (
+        "a tile of 1024 rows cannot fit the registers, and must be dropped before it runs"
     )
-    assert "no kernel for this" in bench.gate_error(bench.Peer("broken", fails), SMALL, torch.float32, DEVICE)
+    assert "milliseconds" not in huge[0]
+    assert all(line["ratio"] > 0 for line in report["summary"])
+    for one in chosen:
+        tuning.choose_tiles(one["kernel"], 16, torch.float32, None)
+
+
+def test_when_the_time_is_used_up_the_rest_is_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    bench.run(
+        file, "cpu", torch.float32, [SMALL], [peers.Peer("naive", peers.naive)], {}, largest=16, seconds=0.0
+    )
+    report = json.loads(file.read_text("utf-8"))
+    assert report["cells"] == []
+    assert "used up" in report["left_out"][0]["why"]
+
+
+def test_the_summary_is_the_geometric_mean_of_our_speed_over_theirs() -> None:
+    def cell(peer: str, length: int, milliseconds: float) -> dict[str, object]:
+        shape = vars(peers.Cell(1, 2, 2, length, 64, False))
+        return {"peer": peer, "kind": "forward", "shape": shape, "milliseconds": {"median": milliseconds}}
+
+    cells = [cell("ours", 8192, 1.0), cell("SDPA flash", 8192, 2.0), cell("ours", 16384, 2.0),
+             cell("SDPA flash", 16384, 1.0), cell("ours", 1024, 1.0), cell("SDPA flash", 1024, 9.0)]  # fmt: skip
+    (line,) = summary(cells)
+    assert line["ratio"] == pytest.approx(1.0)
+    assert line["cells"] == 2
+
+
+def test_tiles_that_do_not_fit_are_told_apart() -> None:
+    assert tuning.unfit(Compiled(), "sm_90") == ""
+    assert tuning.unfit(Compiled(spills=3), "sm_90") == "3 spills"
+    assert "shared" in tuning.unfit(Compiled(shared=1 << 20), "sm_90")
+    assert tuning.unfit(Compiled(error="ValueError: no"), "sm_90") == "ValueError: no"
+    assert all(len(all_) <= tuning.MOST for all_ in tuning.CANDIDATES.values())
+
+
+def test_chosen_tiles_are_used_until_they_are_given_back() -> None:
+    before = tiles("forward", 64, torch.float16, False)
+    tuning.choose_tiles("forward", 64, torch.float16, before | {"BLOCK_Q": 16})
+    assert tiles("forward", 64, torch.float16, False)["BLOCK_Q"] == 16
+    assert tiles("forward", 32, torch.float16, False) == tiles("forward", 32, torch.float16, False)
+    tuning.choose_tiles("forward", 64, torch.float16, None)
+    assert tiles("forward", 64, torch.float16, False) == before
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this is about machines without a GPU")

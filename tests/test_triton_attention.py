@@ -185,22 +185,51 @@ def test_lse_has_a_gradient_in_the_operator() -> None:
         assert error(one, other) <= 3e-6
 
 
-def test_the_operator_is_registered_properly() -> None:
-    q, k, v = (torch.randn(1, 2, 17, 16, device=DEVICE, requires_grad=True) for _ in range(3))
-    report = torch.library.opcheck(attention_operator, (q, k, v, None, True, 0.25))
+@pytest.mark.parametrize(("groups", "lengths", "causal"), [(2, None, True), (1, (17, 5), False)])
+def test_the_operator_is_registered_properly(
+    groups: int, lengths: tuple[int, ...] | None, causal: bool
+) -> None:
+    q = torch.randn(2, 2, 13, 16, device=DEVICE, requires_grad=True)
+    k, v = (torch.randn(2, groups, 17, 16, device=DEVICE, requires_grad=True) for _ in range(2))
+    given = None if lengths is None else torch.tensor(lengths, device=DEVICE)
+    report = torch.library.opcheck(attention_operator, (q, k, v, given, causal, 0.25))
     assert set(report.values()) == {"SUCCESS"}
 
 
-def test_torch_compile_keeps_the_operator_whole() -> None:
+@pytest.mark.parametrize("how", ["function", "operator"])
+def test_a_gradient_of_the_gradient_is_refused(how: str) -> None:
+    """The backward kernels are a black box: a second derivative must be an error and not a silent zero."""
+    q, k, v = (torch.randn(1, 1, 5, 16, device=DEVICE, requires_grad=True) for _ in range(3))
+    if how == "function":
+        out = TritonAttention.apply(q, k, v, False, None, 0.25)
+    else:
+        out, _ = attention_operator(q, k, v, None, False, 0.25)
+    (gradient,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
+    with pytest.raises(RuntimeError):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_torch_compile_keeps_the_operator_whole(backend: str) -> None:
     q, k, v = (torch.randn(1, 2, 17, 16, device=DEVICE, requires_grad=True) for _ in range(3))
 
     def loss(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return attention_operator(2 * q, k, v, None, True, 0.25)[0].square().sum()
 
     eager = torch.autograd.grad(loss(q, k, v), (q, k, v))
-    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(loss, fullgraph=True, backend=backend)
     for one, other in zip(torch.autograd.grad(compiled(q, k, v), (q, k, v)), eager, strict=True):
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-6)  # the same kernels; float32 sums in one order
+
+
+def _two(*tensors: Tensor) -> list[Tensor]:
+    """The same with two batch items."""
+    return [x.repeat(2, 1, 1, 1) for x in tensors]
+
+
+def _far_apart(x: Tensor) -> Tensor:
+    """A view whose rows lie 2^30 numbers apart, in memory that is never touched."""
+    return torch.empty(1, dtype=x.dtype, device="meta").as_strided(x.shape, (0, 0, 1 << 30, 1))
 
 
 BAD = [
@@ -210,7 +239,15 @@ BAD = [
     ("k and v must have one shape", lambda q, k, v: (q, k, v[:, :, :3], None)),
     ("agree in batch and dim", lambda q, k, v: (q[..., :8], k, v, None)),
     ("do not divide", lambda q, k, v: (q, k.repeat(1, 2, 1, 1)[:, :3], v.repeat(1, 2, 1, 1)[:, :3], None)),
-    ("does not fit on the chip", lambda q, k, v: (*(x.repeat(1, 1, 1, 20) for x in (q, k, v)), None)),
+    ("heads of 1 to 256 numbers", lambda q, k, v: (*(x.repeat(1, 1, 1, 20) for x in (q, k, v)), None)),
+    ("heads of 1 to 256 numbers", lambda q, k, v: (*(x[..., :0] for x in (q, k, v)), None)),
+    ("split the batch", lambda q, k, v: (*(x.expand(40000, -1, -1, -1) for x in (q, k, v)), None)),
+    ("numbers behind its first", lambda q, k, v: (_far_apart(q), k, v, None)),
+    (
+        "lengths.contiguous()",
+        lambda q, k, v: (*_two(q, k, v), torch.tensor([[3, 0], [4, 0]], device=DEVICE)[:, 0]),
+    ),
+    ("lengths must be", lambda q, k, v: (*_two(q, k, v), torch.tensor([True, False], device=DEVICE))),
     ("lengths must be", lambda q, k, v: (q, k, v, torch.tensor([3, 4, 5], device=DEVICE))),
     ("lengths must be", lambda q, k, v: (q, k, v, torch.tensor([3.0], device=DEVICE))),
 ]

@@ -8,32 +8,58 @@ import torch
 pytest.importorskip("attention_from_scratch.triton_support")
 from attention_from_scratch.triton_compile import (
     SHARED_LIMIT,
+    TARGETS,
     Compiled,
     Request,
     compile_ahead,
 )
-from attention_from_scratch.triton_shipped import FORWARD, attention_request, shipped
+from attention_from_scratch.triton_shipped import FORWARD, WIDTHS, attention_request, shipped
 
-# Compiling is slow: bfloat16 and float32 are asked at the widths of real models only, other targets in float16.
-SHIPPED = [
-    pytest.param("sm_90", torch.float16, (16, 32, 64, 128, 256), id="sm_90-float16"),
-    pytest.param("sm_90", torch.bfloat16, (64, 128), id="sm_90-bfloat16"),
-    pytest.param("sm_90", torch.float32, (64, 128), id="sm_90-float32"),
-    pytest.param("sm_80", torch.float16, (64, 128), id="sm_80-float16"),
-    pytest.param("sm_100", torch.float16, (64, 128), id="sm_100-float16"),
-    pytest.param("gfx942", torch.float16, (64, 128), id="gfx942-float16"),
+# Everything is marked slow but the widths of most models on one target: a kernel takes about a second to compile.
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+EVERYWHERE = [
+    pytest.param(target, dtype, id=f"{target}-{str(dtype)[6:]}") for target in TARGETS for dtype in DTYPES
 ]
+RAGGED = (8, 20, 48, 80, 160)  # one width in each row of the tables, none a power of two but the first
 
 
-@pytest.mark.parametrize(("target", "dtype", "widths"), SHIPPED)
-def test_what_we_ship_fits_the_chip(target: str, dtype: torch.dtype, widths: tuple[int, ...]) -> None:
-    requests = shipped(target, (dtype,), widths)
-    faults = [
+def faults(requests: list[Request]) -> str:
+    """What is wrong with the kernels that the compiler made, one line each."""
+    return "\n".join(
         f"{request.kernel.split(':')[1]} of width {request.constants['DIM']}: {fault}"
         for request, compiled in zip(requests, compile_ahead(requests), strict=True)
         if (fault := _fault(request, compiled))
-    ]
-    assert not faults, "\n".join(faults)
+    )
+
+
+def test_what_we_ship_fits_the_chip() -> None:
+    assert not faults(shipped("sm_90", (torch.float16,), (64, 128), masked=True, aligned=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("target", "dtype"), EVERYWHERE)
+def test_every_width_and_dtype_fits_every_chip(target: str, dtype: torch.dtype) -> None:
+    assert not faults(shipped(target, (dtype,), WIDTHS, masked=True, aligned=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+def test_other_widths_and_no_masks_fit_too(target: str) -> None:
+    """Strides that are no multiples of 16 and heads narrower than their block, and kernels without any mask."""
+    ragged = shipped(target, (torch.float16,), RAGGED, masked=True, aligned=False)
+    assert not faults(ragged + shipped(target, (torch.float16,), (64, 128), masked=False, aligned=True))
+
+
+@pytest.mark.slow
+def test_wide_tiles_use_a_hopper_s_own_matrix_instruction() -> None:
+    """HGMMA multiplies out of shared memory with a whole warp group; HMMA is what an older chip has."""
+    requests = shipped("sm_90", (torch.float16,), (64, 128), masked=True, aligned=True)
+    kinds = {
+        (request.kernel.split(":")[1], request.constants["DIM"]): compiled.matrix_kinds
+        for request, compiled in zip(requests, compile_ahead(requests), strict=True)
+        if "delta" not in request.kernel
+    }
+    assert set(kinds.values()) == {"HGMMA"}, kinds
 
 
 def _fault(request: Request, compiled: Compiled) -> str:

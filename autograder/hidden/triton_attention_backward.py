@@ -2,8 +2,8 @@
 
 Each kernel is launched alone, on inputs that lie in NaN and outputs that lie among canaries, with the log-sum-exp and delta
 that the specification gives; so a mistake in one exercise costs nothing in another. Gradients are compared with float64
-autograd of the specification, in the Frobenius norm: float32 5e-6 (sums of some dozens of terms, measured 5e-7), float16
-9e-4 (two roundings on the way and one of the result; a float16 accumulator is above 2e-3).
+autograd of the specification, in the Frobenius norm: float32 5e-6 (sums of some dozens of terms, measured 5e-7); float16
+cases state their own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attention_from_scratch.triton_attention_forward import attention_specificat
 from attention_from_scratch.triton_fences import Fence
 from autograder.testing import Draw, Exercise, Student, check
 
-TOLERANCE = {torch.float32: 5e-6, torch.float16: 9e-4}
+TOLERANCE = {torch.float32: 5e-6}
 
 HELPERS = """
 from attention_from_scratch.triton_fences import Fence, poisoned
@@ -114,6 +114,7 @@ def run(
     layouts: tuple[str, ...] = ("bhnd", "bhnd", "bhnd", "bhnd"),
     out_layout: str = "bhnd",
     blocks: tuple[int, int] = (16, 16),
+    tolerance: float | None = None,
 ) -> None:
     """Launch one of the two large kernels between fences and compare what it wrote."""
     q, k, v, _ = drawn
@@ -136,7 +137,8 @@ def run(
     expected = {"dq": [("dq", q, dq)], "dkdv": [("dk", k, dk), ("dv", v, dv)]}[which]
     check(len(buffers) == len(expected), "not as many outputs")
     for (name, like, exact), buffer in zip(expected, buffers, strict=True):
-        agree(unfenced(like, out_layout, buffer, name), exact, TOLERANCE[like.dtype], name)
+        allowed = tolerance or TOLERANCE[like.dtype]
+        agree(unfenced(like, out_layout, buffer, name), exact, allowed, name)
 
 
 # ── delta
@@ -189,7 +191,7 @@ dkdv_kernel = Exercise("dkdv_kernel")
 
 
 @dkdv_kernel.test(
-    points=2,
+    points=1.5,
     says="one head with full blocks comes out wrong: dv adds weightsᵀ·dout, and dk adds scale · (weights · (dout·vᵀ − delta))ᵀ · q, with weights = exp(score − lse)",
 )
 def keys_of_full_blocks(student: Student, draw: Draw) -> None:
@@ -197,7 +199,7 @@ def keys_of_full_blocks(student: Student, draw: Draw) -> None:
 
 
 @dkdv_kernel.test(
-    points=2,
+    points=1.5,
     says="queries or keys that do not fill a block come out wrong, or something beside dk and dv is overwritten: a query that does not exist must have no weight",
 )
 def keys_at_ragged_ends(student: Student, draw: Draw) -> None:
@@ -260,13 +262,28 @@ def keys_with_any_scale(student: Student, draw: Draw) -> None:
         run(student, "dkdv", drawn, scale=scale)
 
 
+def halves(draw: Draw, queries: int, keys: int, dim: int) -> Inputs:
+    """Half-precision inputs with a gradient from above that never changes its sign, so that sums only grow."""
+    q, k, v, dout = inputs(draw, 1, 1, 1, queries, keys, dim)
+    return q.half(), k.half(), v.half(), dout.abs().half()
+
+
+@dkdv_kernel.test(
+    points=1,
+    says="half-precision inputs fail or lose too much: lse, delta, weights and both sums are float32; weights and dscores are rounded to the dtype of the inputs only where they enter a product, and the sums once when they are stored",
+)
+def keys_in_half_precision(student: Student, draw: Draw) -> None:
+    # 32 blocks of queries: 2.4e-4 with float32 sums, 5e-4 and more where a sum or the scores are float16 on the way
+    run(student, "dkdv", halves(draw, 512, 16, 16), scale=1.0, tolerance=3.6e-4)
+
+
 # ── dQ
 
 dq_kernel = Exercise("dq_kernel")
 
 
 @dq_kernel.test(
-    points=2,
+    points=1.5,
     says="one head with full blocks comes out wrong: dq adds scale · (weights · (dout·vᵀ − delta)) · k over the blocks of keys",
 )
 def queries_of_full_blocks(student: Student, draw: Draw) -> None:
@@ -274,7 +291,7 @@ def queries_of_full_blocks(student: Student, draw: Draw) -> None:
 
 
 @dq_kernel.test(
-    points=1.5,
+    points=1,
     says="queries or keys that do not fill a block come out wrong, or something beside dq is overwritten: a key that does not exist must have no weight, and nothing is loaded for it",
 )
 def queries_at_ragged_ends(student: Student, draw: Draw) -> None:
@@ -321,6 +338,15 @@ def queries_with_any_scale(student: Student, draw: Draw) -> None:
     drawn = inputs(draw, 1, 1, 1, 17, 19, 16)
     for scale in (draw.choice([0.05, 0.9]), -0.4):
         run(student, "dq", drawn, scale=scale)
+
+
+@dq_kernel.test(
+    points=1,
+    says="half-precision inputs fail or lose too much: lse, delta, weights and the sum are float32; dscores are rounded to the dtype of the keys only where they enter the product, and the sum once when it is stored",
+)
+def queries_in_half_precision(student: Student, draw: Draw) -> None:
+    # 32 blocks of keys: 3.2e-4 with a float32 sum, 9e-4 and more where it or the scores are float16 on the way
+    run(student, "dq", halves(draw, 16, 512, 16), scale=0.5, tolerance=5e-4)
 
 
 # ── the function

@@ -323,6 +323,56 @@ def delta_kernel(
         because="subtracts the natural log-sum-exp from a score of base 2",
         edit=("scores - lse[None, :] * 1.4426950408889634", "scores - lse[None, :]"),
     ),
+    wrong(
+        DKDV,
+        "delta_of_the_first_batch_item",
+        caught_by="a_group_collects_its_heads",
+        because="reads the first batch item's delta for all",
+        edit=(
+            "tl.load(delta_ptr + row_at + rows, mask",
+            "tl.load(delta_ptr + head * queries + rows, mask",
+        ),
+    ),
+    wrong(
+        DKDV,
+        "half_precision_dv",
+        caught_by="keys_in_half_precision",
+        because="rounds the sum of dv to half precision at every block",
+        edit=(
+            'dv = tl.dot(weights.to(dout.dtype), dout, dv, input_precision="ieee")',
+            'dv = tl.dot(weights.to(dout.dtype), dout, dv, input_precision="ieee").to(dout.dtype).to(tl.float32)',
+        ),
+    ),
+    wrong(
+        DKDV,
+        "half_precision_dk",
+        caught_by="keys_in_half_precision",
+        because="rounds the sum of dk to half precision at every block",
+        edit=(
+            'dk = tl.dot(dscores.to(q.dtype), q, dk, input_precision="ieee")',
+            'dk = tl.dot(dscores.to(q.dtype), q, dk, input_precision="ieee").to(q.dtype).to(tl.float32)',
+        ),
+    ),
+    wrong(
+        DKDV,
+        "half_precision_scores",
+        caught_by="keys_in_half_precision",
+        because="rounds the scores to half precision before the exponential",
+        edit=(
+            "* (scale * 1.4426950408889634)\n            exponent",
+            "* (scale * 1.4426950408889634)\n            scores = scores.to(q.dtype).to(tl.float32)\n            exponent",
+        ),
+    ),
+    wrong(
+        DKDV,
+        "single_times_half",
+        caught_by="keys_in_half_precision",
+        because="multiplies float32 weights with half-precision gradients, which tl.dot refuses",
+        edit=(
+            "tl.dot(weights.to(dout.dtype), dout,",
+            "tl.dot(weights, dout,",
+        ),
+    ),
     right(
         DKDV,
         "natural_base",
@@ -534,6 +584,36 @@ def dkdv_kernel(
         caught_by="queries_with_any_scale",
         because="subtracts the natural log-sum-exp from a score of base 2",
         edit=("scores - lse[:, None] * 1.4426950408889634", "scores - lse[:, None]"),
+    ),
+    wrong(
+        DQ,
+        "half_precision_sum",
+        caught_by="queries_in_half_precision",
+        because="rounds the sum to half precision at every block",
+        edit=(
+            'dq = tl.dot(dscores.to(k.dtype), k, dq, input_precision="ieee")',
+            'dq = tl.dot(dscores.to(k.dtype), k, dq, input_precision="ieee").to(k.dtype).to(tl.float32)',
+        ),
+    ),
+    wrong(
+        DQ,
+        "half_precision_scores",
+        caught_by="queries_in_half_precision",
+        because="rounds the scores to half precision before the exponential",
+        edit=(
+            "* (scale * 1.4426950408889634)\n        exponent",
+            "* (scale * 1.4426950408889634)\n        scores = scores.to(q.dtype).to(tl.float32)\n        exponent",
+        ),
+    ),
+    wrong(
+        DQ,
+        "single_times_half",
+        caught_by="queries_in_half_precision",
+        because="multiplies float32 dscores with half-precision keys, which tl.dot refuses",
+        edit=(
+            "tl.dot(dscores.to(k.dtype), k,",
+            "tl.dot(dscores, k,",
+        ),
     ),
     right(
         DQ,

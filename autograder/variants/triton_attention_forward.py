@@ -548,6 +548,36 @@ def blocks_to_visit(block, block_q, block_k, queries, keys, length, causal):
             'scores = (tl.dot(q, k, input_precision="ieee") * scale_log2).to(q.dtype).to(tl.float32)',
         ),
     ),
+    wrong(
+        KERNEL,
+        "dead_rows_with_an_lse_of_zero",
+        caught_by="nothing_to_see",
+        because="gives a row that sees no key a log-sum-exp of 0",
+        edit=(
+            "lse = (largest + tl.log2(total)) * 0.6931471805599453",
+            'lse = (tl.where(largest == float("-inf"), 0.0, largest) + tl.log2(total)) * 0.6931471805599453',
+        ),
+    ),
+    wrong(
+        KERNEL,
+        "width_not_masked_in_queries",
+        caught_by="any_width",
+        because="loads numbers behind the end of a query: no key times NaN is NaN",
+        edit=(
+            "tl.load(q_at, mask=in_row[:, None] & in_dim[None, :], other=0.0)",
+            "tl.load(q_at, mask=in_row[:, None] & (dims >= 0)[None, :], other=0.0)",
+        ),
+    ),
+    wrong(
+        KERNEL,
+        "single_times_half",
+        caught_by="half_precision",
+        because="multiplies float32 weights with half-precision values, which tl.dot refuses",
+        edit=(
+            "tl.dot(weights.to(v.dtype), v,",
+            "tl.dot(weights, v,",
+        ),
+    ),
     right(
         KERNEL,
         "masked_then_whole",

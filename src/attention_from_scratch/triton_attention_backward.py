@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from attention_from_scratch.triton_attention_forward import triton_attention
-from attention_from_scratch.triton_launch import AMD, tiles
+from attention_from_scratch.triton_launch import AMD, check_inputs, tiles
 from attention_from_scratch.triton_support import tl, triton
 
 __all__ = [
@@ -200,13 +201,16 @@ def triton_attention_backward(
     """Launch the three kernels; return `(dq, dk, dv)`, contiguous, in the dtype of the inputs.
 
     `out` and `lse` are what the forward pass returned; `dlse` is the gradient of `lse`, None where nobody used it.
+    Raises ValueError for what the kernels do not take.
     Source: Dao et al. 2022, algorithm 4, in two loops without atomic additions as in the Triton tutorial.
     """
+    check_inputs(q, k, v, lengths)
     batch, heads, queries, dim = q.shape
     groups, keys = k.shape[1:3]
     dq, dk, dv = (torch.empty(one.shape, dtype=one.dtype, device=one.device) for one in (q, k, v))
     if dq.numel() == 0 or dk.numel() == 0:
         return dq.zero_(), dk.zero_(), dv.zero_()
+    lse = lse.contiguous()  # the kernels read it and delta side by side
     delta = torch.empty_like(lse)
     constants = {"DIM": dim, "BLOCK_D": max(16, triton.next_power_of_2(dim))}
     delta_kernel[(triton.cdiv(queries, 32), batch * heads)](
@@ -246,6 +250,7 @@ class TritonAttention(torch.autograd.Function):
         ### END SOLUTION
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
         """One gradient for each argument of `forward`; None for those that have none."""
         ### BEGIN SOLUTION

@@ -36,7 +36,7 @@ SHARED_LIMIT = {
 }  # bytes a block may use
 MATRIX_INSTRUCTIONS = {
     "sm_80": r"\bHMMA",
-    "sm_90": r"\b(?:HGMMA|HMMA)",
+    "sm_90": r"\bHG?MMA",  # HGMMA: a whole warp group multiplies out of shared memory; HMMA: one warp, out of registers
     "sm_100": r"\b(?:UTC\w*MMA|HMMA)",
     "gfx942": r"v_mfma_",
 }
@@ -60,13 +60,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler made: `error` is empty where it made something. Sizes are bytes a thread or a block."""
+    """What the compiler made: `error` is empty where it made something. Sizes are bytes a thread or a block.
+
+    `matrix_kinds` names the matrix instructions that are in the program ("HGMMA", "HMMA", "UTCHMMA", "v_mfma"), and
+    `instructions` counts all instructions of it.
+    """
 
     error: str = ""
     registers: int = 0
     spills: int = 0
     shared: int = 0
     matrix_instructions: int = 0
+    matrix_kinds: str = ""
+    instructions: int = 0
 
 
 def compile_ahead(requests: list[Request], path: list[str] | None = None) -> list[Compiled]:
@@ -122,7 +128,9 @@ def _compile(request: Request) -> Compiled:
         spills = max([int(number) for number in re.findall(r"vgpr_spill_count:\s+(\d+)", text)], default=0)
         registers = max([int(number) for number in re.findall(r"\.vgpr_count:\s+(\d+)", text)], default=0)
         matrices = len(re.findall(MATRIX_INSTRUCTIONS["gfx942"], text))
-        return Compiled("", registers, spills, binary.metadata.shared, matrices)
+        count = len(re.findall(r"^\s+[vs]_\w+|^\s+(?:ds|buffer|global)_\w+", text, re.MULTILINE))
+        kinds = "v_mfma" if matrices else ""
+        return Compiled("", registers, spills, binary.metadata.shared, matrices, kinds, count)
     return _read_cubin(binary.asm["cubin"], binary.metadata.shared, request.target)
 
 
@@ -133,7 +141,10 @@ def _read_cubin(cubin: bytes, shared: int, target: str) -> Compiled:
         usage, code = (_cuobjdump(flag, file.name) for flag in ("-res-usage", "-sass"))
     registers = max([int(number) for number in re.findall(r"REG:(\d+)", usage)], default=0)
     spills = len(re.findall(r"\b(?:LDL|STL)\b", code))  # loads and stores of a thread's private stack
-    return Compiled("", registers, spills, shared, len(re.findall(MATRIX_INSTRUCTIONS[target], code)))
+    matrices = re.findall(MATRIX_INSTRUCTIONS[target], code)
+    count = len(re.findall(r"^\s*/\*[0-9a-f]{4,}\*/\s+\S", code, re.MULTILINE))
+    kinds = " ".join(sorted(set(matrices)))
+    return Compiled("", registers, spills, shared, len(matrices), kinds, count)
 
 
 def _cuobjdump(flag: str, file: str) -> str:

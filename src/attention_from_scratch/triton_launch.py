@@ -7,15 +7,31 @@ from torch import Tensor
 
 from attention_from_scratch.triton_support import INTERPRETED, check_runnable
 
-__all__ = ["AMD", "DTYPES", "WIDEST", "block_sizes", "check_inputs", "tiles"]
+__all__ = ["AMD", "DTYPES", "WIDEST", "block_sizes", "check_inputs", "choose_tiles", "tiles"]
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 WIDEST = 256
 """The largest head width: more does not fit on the chip."""
+MOST_PAIRS = 65535
+"""The second axis of a grid is no longer than this on NVIDIA's GPUs; it counts pairs of a batch item and a head."""
 
 
 def check_inputs(q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> None:
     """Raise ValueError, saying which argument is wrong and how, unless the kernels take these tensors."""
+    _check_shapes(q, k, v)
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        _check_offsets(name, tensor)
+    if INTERPRETED and q.dtype == torch.bfloat16:
+        raise ValueError(
+            "Triton's interpreter multiplies bfloat16 wrongly; use float32 or float16 on the CPU"
+        )
+    check_runnable(q, k, v, *(() if lengths is None else (lengths,)))
+    if lengths is not None:
+        _check_lengths(lengths, q.shape[0])
+
+
+def _check_shapes(q: Tensor, k: Tensor, v: Tensor) -> None:
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if tensor.ndim != 4:
             raise ValueError(
@@ -32,44 +48,78 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, lengths: Tensor | None) -> Non
         raise ValueError(f"q and k must agree in batch and dim, got {tuple(q.shape)} and {tuple(k.shape)}")
     if k.shape[1] == 0 or q.shape[1] % k.shape[1]:
         raise ValueError(f"{k.shape[1]} groups of keys do not divide {q.shape[1]} heads of queries")
-    if q.shape[3] > WIDEST:
+    if not 1 <= q.shape[3] <= WIDEST:
         raise ValueError(
-            f"a head of {q.shape[3]} numbers does not fit on the chip; the kernels take up to {WIDEST}"
+            f"the kernels take heads of 1 to {WIDEST} numbers, which fit on the chip, got {q.shape[3]}"
         )
-    if INTERPRETED and q.dtype == torch.bfloat16:
+    if q.shape[0] * q.shape[1] > MOST_PAIRS:
         raise ValueError(
-            "Triton's interpreter multiplies bfloat16 wrongly; use float32 or float16 on the CPU"
+            f"{q.shape[0]} batch items of {q.shape[1]} heads are more than the {MOST_PAIRS} programs that a GPU "
+            "starts along one axis; split the batch"
         )
-    check_runnable(q, k, v, *(() if lengths is None else (lengths,)))
-    if lengths is not None and (lengths.shape != q.shape[:1] or lengths.is_floating_point()):
-        got = f"{lengths.dtype} {tuple(lengths.shape)}"
-        raise ValueError(f"lengths must be {q.shape[0]} integers, one a batch item, got {got}")
+
+
+def _check_offsets(name: str, tensor: Tensor) -> None:
+    """Within one head the kernels count in 32 bits: positions times stride must not reach 2^31."""
+    reach = sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape[2:], tensor.stride()[2:], strict=True)
+    )
+    if reach >= 1 << 31:
+        raise ValueError(
+            f"the last number of a head of {name} lies {reach} numbers behind its first, and the kernels count to "
+            "2147483647; make the tensor contiguous or split the sequence"
+        )
+
+
+def _check_lengths(lengths: Tensor, batch: int) -> None:
+    got = f"{lengths.dtype} {tuple(lengths.shape)}"
+    if lengths.shape != (batch,) or lengths.dtype not in INTEGERS:
+        raise ValueError(f"lengths must be {batch} integers, one a batch item, got {got}")
+    if not lengths.is_contiguous():
+        raise ValueError(
+            f"the kernels read lengths side by side, and these lie {lengths.stride(0)} apart; pass lengths.contiguous()"
+        )
 
 
 AMD = torch.version.hip is not None
 
-# (BLOCK_Q, BLOCK_K, num_warps, num_stages) for head widths up to 64, up to 128, and wider. They were chosen so that
-# nothing spills and shared memory suffices, which tests/test_triton_compile.py asks the compiler; none was timed on a
-# GPU yet.
+# (BLOCK_Q, BLOCK_K, num_warps, num_stages) for head widths up to 32, 64, 128, and wider: chosen so that nothing
+# spills and shared memory suffices, which tests/test_triton_compile.py asks the compiler. None was timed on a GPU yet.
+EDGES = (32, 64, 128)
 HALF = {
-    "forward": ((128, 64, 4, 3), (128, 64, 8, 3), (64, 32, 8, 2)),
-    "dkdv": ((32, 64, 4, 2), (32, 64, 8, 2), (32, 32, 8, 1)),
-    "dq": ((64, 64, 4, 2), (64, 64, 8, 2), (32, 32, 8, 1)),
+    "forward": ((128, 64, 4, 2), (128, 64, 4, 3), (128, 64, 8, 3), (64, 32, 8, 2)),
+    "dkdv": ((32, 64, 4, 2), (32, 64, 4, 2), (32, 64, 8, 2), (32, 32, 8, 1)),
+    "dq": ((64, 64, 4, 2), (64, 64, 4, 2), (64, 64, 8, 2), (32, 32, 8, 1)),
 }
 HALF_ON_AMD = {
-    "forward": ((128, 64, 4, 2), (128, 64, 8, 2), (32, 32, 4, 1)),
-    "dkdv": ((32, 64, 4, 2), (32, 32, 4, 1), (32, 32, 8, 1)),
-    "dq": ((64, 64, 4, 2), (32, 32, 4, 1), (32, 32, 8, 1)),
+    "forward": ((128, 64, 4, 2), (128, 64, 4, 2), (128, 64, 8, 2), (32, 32, 4, 1)),
+    "dkdv": ((32, 64, 4, 2), (32, 64, 4, 2), (32, 32, 4, 1), (16, 32, 8, 1)),
+    "dq": ((64, 64, 4, 2), (64, 64, 4, 2), (32, 32, 4, 1), (32, 16, 8, 1)),
 }
 # Exact float32 products run outside the tensor cores, where registers run out sooner.
-SINGLE = ((32, 32, 4, 1), (32, 16, 8, 1), (32, 16, 8, 1))
+SINGLE = {
+    "forward": ((32, 32, 4, 1), (32, 32, 4, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
+    "dkdv": ((32, 32, 4, 1), (32, 32, 8, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
+    "dq": ((32, 32, 4, 1), (32, 32, 4, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
+}
+NAMES = ("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages")
+_chosen: dict[tuple[str, int, torch.dtype], dict[str, int]] = {}
 
 
 def tiles(kernel: str, dim: int, dtype: torch.dtype, amd: bool) -> dict[str, int]:
     """The tile of one kernel, "forward", "dkdv" or "dq", with its warps and stages."""
-    table = SINGLE if dtype == torch.float32 else (HALF_ON_AMD if amd else HALF)[kernel]
-    names = ("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages")
-    return dict(zip(names, table[(dim > 64) + (dim > 128)], strict=True))
+    if (kernel, dim, dtype) in _chosen:
+        return dict(_chosen[kernel, dim, dtype])
+    table = SINGLE if dtype == torch.float32 else HALF_ON_AMD if amd else HALF
+    return dict(zip(NAMES, table[kernel][sum(dim > edge for edge in EDGES)], strict=True))
+
+
+def choose_tiles(kernel: str, dim: int, dtype: torch.dtype, sizes: dict[str, int] | None) -> None:
+    """From now on, in this process, give one kernel these sizes for one width and dtype; None: the table's again."""
+    if sizes is None:
+        _chosen.pop((kernel, dim, dtype), None)
+    else:
+        _chosen[kernel, dim, dtype] = {name: sizes[name] for name in NAMES}
 
 
 def block_sizes(dim: int, dtype: torch.dtype) -> dict[str, int]:

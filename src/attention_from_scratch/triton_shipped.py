@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,9 +25,19 @@ TENSORS = {
 
 
 def attention_request(
-    kernel: str, target: str, dtype: torch.dtype, width: int, sizes: dict[str, int]
+    kernel: str,
+    target: str,
+    dtype: torch.dtype,
+    width: int,
+    sizes: dict[str, int],
+    masked: bool = True,
+    aligned: bool = True,
 ) -> Request:
-    """One kernel with tiles of `sizes`, for contiguous tensors, causal and with lengths (the longest program)."""
+    """One kernel with tiles of `sizes`: causal and with lengths where `masked`, otherwise without either.
+
+    `aligned`: all strides but the innermost, which is 1, are multiples of 16; Triton makes another program where they
+    are not, as with a width of 20.
+    """
     tensors = TENSORS[kernel]
     types = {f"{name}_ptr": NAMES[dtype] for name in (*tensors, "dv")}
     types |= {
@@ -42,21 +53,29 @@ def attention_request(
     constants: dict[str, Any] = {
         f"{name}_dim": 1 for name in tensors
     }  # as Triton itself treats a stride of 1
-    constants |= {"CAUSAL": True, "HAS_LENGTHS": True, "DIM": width, "BLOCK_D": width, **tiles}
+    constants |= {"CAUSAL": masked, "HAS_LENGTHS": masked, "DIM": width, "BLOCK_D": block_of(width), **tiles}
     options = {name: size for name, size in sizes.items() if not name.isupper()}
-    return Request(kernel, target, types, constants, options, tuple(strides))
+    return Request(kernel, target, types, constants, options, tuple(strides) if aligned else ())
 
 
-def shipped(target: str, dtypes: tuple[torch.dtype, ...], widths: tuple[int, ...] = WIDTHS) -> list[Request]:
-    """All kernels at all head widths in the tiles that the launchers choose."""
+def block_of(width: int) -> int:
+    """The power of two that holds a head, and that the tensor cores can multiply."""
+    return max(16, 1 << (width - 1).bit_length())
+
+
+def shipped(
+    target: str, dtypes: tuple[torch.dtype, ...], widths: tuple[int, ...], masked: bool, aligned: bool
+) -> list[Request]:
+    """All kernels at these head widths in the tiles that the launchers choose."""
     requests = []
     for dtype in dtypes:
         for width in widths:
+            made = partial(attention_request, masked=masked, aligned=aligned)
             sizes = {one: tiles(one, width, dtype, target == "gfx942") for one in ("forward", "dkdv", "dq")}
             requests += [
-                attention_request(FORWARD, target, dtype, width, sizes["forward"]),
-                attention_request(f"{BACKWARD}:delta_kernel", target, dtype, width, {"BLOCK_Q": 32}),
-                attention_request(f"{BACKWARD}:dkdv_kernel", target, dtype, width, sizes["dkdv"]),
-                attention_request(f"{BACKWARD}:dq_kernel", target, dtype, width, sizes["dq"]),
+                made(FORWARD, target, dtype, width, sizes["forward"]),
+                made(f"{BACKWARD}:delta_kernel", target, dtype, width, {"BLOCK_Q": 32}),
+                made(f"{BACKWARD}:dkdv_kernel", target, dtype, width, sizes["dkdv"]),
+                made(f"{BACKWARD}:dq_kernel", target, dtype, width, sizes["dq"]),
             ]
     return requests

@@ -46,3 +46,9 @@ def check_runnable(*tensors: Tensor) -> None:
             f"a compiled kernel reads GPU memory, and this tensor is on {tensors[0].device}; move it with .cuda(), "
             "or set TRITON_INTERPRET=1 before Python starts to run kernels on the CPU"
         )
+    if not INTERPRETED and tensors[0].device.index != torch.cuda.current_device():
+        here, there = torch.cuda.current_device(), tensors[0].device.index
+        raise ValueError(
+            f"the tensors are on cuda:{there} and kernels start on cuda:{here}; start them under "
+            f"`with torch.cuda.device({there}):`"
+        )

@@ -1,8 +1,9 @@
 """`course bench attention --device cuda`: the course's kernels beside PyTorch's fused attention, on one GPU.
 
-First the machine's two ceilings, then a gate: a peer that does not compute attention is not timed. All peers of a cell
-take turns. Operations are counted as everybody does: 4·B·H·N²·D forward (half of it under a causal mask), 2.5 times as
-much backward.
+First the machine's two ceilings, then the gate (who does not compute attention is not timed), then tiles for our
+kernels, then the cells, the most telling ones first. All peers of a cell take turns. What fails is written down and the
+rest goes on; when the time is used up the rest is left out, and the report says so. With `device="cpu"` the same script
+runs on the interpreter, which is how it is tested; its times mean nothing.
 """
 
 from __future__ import annotations
@@ -10,257 +11,217 @@ from __future__ import annotations
 import json
 import platform
 import statistics
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import scaled_dot_product_attention
 
-from attention_from_scratch.triton_attention_backward import TritonAttention
-from attention_from_scratch.triton_attention_forward import attention_specification
+from attention_from_scratch.machine import cores, processor
 from attention_from_scratch.whole_files import write_whole
+from coursebuild.benchmarks.attention_cuda_peers import (
+    Cell,
+    Peer,
+    cells,
+    draw,
+    first_line,
+    gate_errors,
+    peers,
+    short_cell,
+)
+from coursebuild.benchmarks.attention_cuda_summary import summary, table
+from coursebuild.benchmarks.attention_cuda_tiles import CANDIDATES, Tile, tune
 from coursebuild.errors import CourseError
 
-TOKENS, WIDTH = 16384, 2048  # batch · length and heads · dim of every cell
-LENGTHS = (1024, 2048, 4096, 8192, 16384)
-DIMS = (64, 128)
-LONGEST_NAIVE = 2048  # the three steps keep (length, length) matrices: 17 GiB at 16384
 ROUNDS = 3
-# Relative Frobenius error against float64. bfloat16: a rounding of the weights and of the result; gradients 1.5 times.
-GATE = {torch.bfloat16: 5e-3, torch.float16: 6e-4, torch.float32: 3e-6}
-
-Attend = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One way to compute attention; `longest` is the longest length it is asked for."""
-
-    name: str
-    attend: Attend
-    longest: int = 1 << 30
+SECONDS = 450.0  # of the eight minutes; a step that has begun is finished
+TURN = 20.0  # milliseconds that one turn of a peer lasts, about
+KINDS = ("forward", "backward", "both")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One shape, with or without a causal mask."""
+class Bench:
+    """One run of the benchmark: its device and dtype, the time that is left, and the report as far as it is."""
 
-    batch: int
-    heads: int
-    groups: int
-    length: int
-    dim: int
-    causal: bool
+    def __init__(self, device: str, dtype: torch.dtype, seconds: float) -> None:
+        self.device, self.dtype = device, dtype
+        self.until = time.monotonic() + seconds
+        self.report: dict[str, Any] = {"gate": [], "tiles": [], "cells": [], "left_out": []}
 
-    def flops(self, kind: str) -> float:
-        """Operations of "forward", "backward" or "both"."""
-        forward = 4 * self.batch * self.heads * self.length**2 * self.dim * (0.5 if self.causal else 1.0)
-        return forward * {"forward": 1.0, "backward": 2.5, "both": 3.5}[kind]
+    def is_late(self) -> bool:
+        """Whether the time is used up."""
+        return time.monotonic() > self.until
 
+    def milliseconds(self, run: Callable[[], Any], repeats: int) -> float:
+        """The time of one run, by device events round `repeats` of them; by the clock on a CPU."""
+        if self.device == "cpu":
+            begin = time.perf_counter()
+            for _ in range(repeats):
+                run()
+            return 1e3 * (time.perf_counter() - begin) / repeats
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        for _ in range(repeats):
+            run()
+        end.record()
+        torch.cuda.synchronize()
+        return float(start.elapsed_time(end)) / repeats
 
-def cells() -> list[Cell]:
-    """The grid, then grouped queries and a length that is no multiple of anything."""
-    grid = [
-        Cell(TOKENS // length, WIDTH // dim, WIDTH // dim, length, dim, causal)
-        for dim in DIMS
-        for causal in (False, True)
-        for length in LENGTHS
-    ]
-    return [*grid, Cell(2, 32, 8, 8192, 128, True), Cell(4, 16, 16, 4007, 128, True)]
-
-
-def naive(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    """Three steps, each through memory."""
-    share = q.shape[1] // k.shape[1]
-    k, v = k.repeat_interleave(share, dim=1), v.repeat_interleave(share, dim=1)  # (batch, heads, keys, dim)
-    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5  # (batch, heads, queries, keys)
-    if causal:
-        hidden = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = scores.masked_fill(hidden, float("-inf"))
-    return torch.softmax(scores, dim=-1) @ v
-
-
-def ours(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    """The kernels of chapters 10 and 11."""
-    out: Tensor = TritonAttention.apply(q, k, v, causal, None, q.shape[-1] ** -0.5)
-    return out
-
-
-def fused(backend: SDPBackend) -> Attend:
-    """PyTorch's fused attention with one backend and no other."""
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-        with sdpa_kernel(backend):
-            return scaled_dot_product_attention(
-                q, k, v, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1]
-            )
-
-    return attend
-
-
-def flex() -> Attend:
-    """FlexAttention, compiled, with a block mask where it is causal."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    compiled = torch.compile(flex_attention)
-    masks: dict[int, Any] = {}
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-        length = q.shape[2]
-        if causal and length not in masks:
-            masks[length] = create_block_mask(
-                lambda b, h, i, j: i >= j, None, None, length, length, device=q.device
-            )
-        mask = masks[length] if causal else None
-        out: Tensor = compiled(q, k, v, block_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
-        return out
-
-    return attend
-
-
-def peers() -> list[Peer]:
-    """Everybody who takes part."""
-    return [
-        Peer("naive", naive, LONGEST_NAIVE),
-        Peer("naive compiled", torch.compile(naive), LONGEST_NAIVE),
-        Peer("SDPA flash", fused(SDPBackend.FLASH_ATTENTION)),
-        Peer("SDPA cuDNN", fused(SDPBackend.CUDNN_ATTENTION)),
-        Peer("FlexAttention", flex()),
-        Peer("ours", ours),
-    ]
-
-
-def draw(cell: Cell, dtype: torch.dtype, device: str) -> list[Tensor]:
-    """q, k, v with gradients, and the gradient of the output; standard normal, seeded."""
-    generator = torch.Generator(device).manual_seed(11)
-    query = (cell.batch, cell.heads, cell.length, cell.dim)
-    key = (cell.batch, cell.groups, cell.length, cell.dim)
-    shapes = [query, key, key, query]
-    drawn = [torch.randn(shape, generator=generator, device=device).to(dtype) for shape in shapes]
-    return [x.requires_grad_() for x in drawn[:3]] + drawn[3:]
-
-
-def gate_error(peer: Peer, cell: Cell, dtype: torch.dtype, device: str) -> str:
-    """Why a peer may not be timed, or nothing: its output and gradients on a short cell against float64."""
-    q, k, v, dout = draw(cell, dtype, device)
-    exact = [x.detach().double().requires_grad_() for x in (q, k, v)]
-    expected, _ = attention_specification(*exact, cell.causal, None, cell.dim**-0.5)  # type: ignore[call-arg,arg-type]
-    wanted = [expected, *torch.autograd.grad(expected, exact, dout.double())]
-    try:
-        out = peer.attend(q, k, v, cell.causal)
-        got = [out, *torch.autograd.grad(out, (q, k, v), dout)]
-    except Exception as problem:
-        return f"it fails: {type(problem).__name__}: {str(problem).splitlines()[0]}"
-    for name, one, other in zip(("O", "dQ", "dK", "dV"), got, wanted, strict=True):
-        error = ((one.double() - other).norm() / other.norm()).item()
-        allowed = GATE[dtype] * (1.0 if name == "O" else 1.5)
-        if not error <= allowed:
-            return f"{name} is off by {error:.1e} of its norm, allowed {allowed:.0e}"
-    return ""
-
-
-def milliseconds(run: Callable[[], Any], repeats: int) -> float:
-    """The time of one run, by device events round `repeats` of them."""
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    start.record()
-    for _ in range(repeats):
-        run()
-    end.record()
-    torch.cuda.synchronize()
-    return float(start.elapsed_time(end)) / repeats
-
-
-def measure(cell: Cell, admitted: list[Peer]) -> Iterator[dict[str, Any]]:
-    """Time every admitted peer in turns: forward and both; backward is the difference of the medians."""
-    q, k, v, dout = draw(cell, torch.bfloat16, "cuda")
-    runs: dict[tuple[str, str], Callable[[], Any]] = {}
-    for peer in admitted:
-
-        def forward(attend: Attend = peer.attend) -> None:
-            with torch.no_grad():
-                attend(q, k, v, cell.causal)
-
-        def both(attend: Attend = peer.attend) -> None:
-            torch.autograd.grad(attend(q, k, v, cell.causal), (q, k, v), dout)
-
-        runs[peer.name, "forward"], runs[peer.name, "both"] = forward, both
-    repeats = {
-        name: max(1, int(20 / max(milliseconds(run, 2), 1e-3))) for name, run in runs.items()
-    }  # about 20 ms
-    turns: dict[tuple[str, str], list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            turns[name].append(milliseconds(run, repeats[name]))
-    for (peer_name, kind), times in turns.items():
+    def peak_bytes(self, run: Callable[[], Any]) -> int | None:
+        """Bytes of device memory at the worst moment of one run, beyond what was there before."""
+        if self.device == "cpu":
+            return None
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        runs[peer_name, kind]()
+        run()
         torch.cuda.synchronize()
-        median = statistics.median(times)
-        yield {
-            "shape": vars(cell), "peer": peer_name, "kind": kind, "flops": cell.flops(kind),
-            "milliseconds": {"median": median, "low": min(times), "high": max(times)},
-            "peak_bytes": torch.cuda.max_memory_allocated() - before,
-        }  # fmt: skip
-    for peer in admitted:
-        median = statistics.median(turns[peer.name, "both"]) - statistics.median(turns[peer.name, "forward"])
-        yield {
-            "shape": vars(cell), "peer": peer.name, "kind": "backward", "flops": cell.flops("backward"),
-            "milliseconds": {"median": median}, "note": "both less forward",
-        }  # fmt: skip
+        return int(torch.cuda.max_memory_allocated() - before)
+
+    def ceilings(self, size: int) -> dict[str, float]:
+        """The machine's own limits: a square product of `size` on random numbers, and a copy of four times as many."""
+        a, b = (torch.randn(size, size, device=self.device, dtype=self.dtype) for _ in range(2))
+        source = torch.randn(4 * size * size, device=self.device)
+        target = torch.empty_like(source)
+        self.milliseconds(lambda: a @ b, 3)
+        product = min(self.milliseconds(lambda: a @ b, 10) for _ in range(3))
+        copy = min(self.milliseconds(lambda: target.copy_(source), 10) for _ in range(3))
+        return {
+            "matmul_flops_per_second": 2 * size**3 / product * 1e3,
+            "copy_bytes_per_second": 2 * source.numel() * 4 / copy * 1e3,
+        }
+
+    def admitted(self, cell: Cell, everybody: list[Peer]) -> list[Peer]:
+        """Who may be timed on this cell: each peer goes through the gate once for every kind of shape."""
+        kind = short_cell(cell)
+        for peer in everybody:
+            if self._gate(peer, kind) is None and cell.length <= peer.longest and not self.is_late():
+                errors, fault = gate_errors(peer, kind, self.dtype, self.device)
+                self.report["gate"].append(
+                    {"peer": peer.name, "shape": vars(kind), "errors": errors, "fault": fault}
+                )
+                if fault:
+                    print(f"{peer.name} is not timed on shapes like {_named(kind)}: {fault}", flush=True)
+        return [peer for peer in everybody if cell.length <= peer.longest and self._gate(peer, kind) == ""]
+
+    def _gate(self, peer: Peer, kind: Cell) -> str | None:
+        for entry in self.report["gate"]:
+            if entry["peer"] == peer.name and entry["shape"] == vars(kind):
+                return str(entry["fault"])
+        return None
+
+    def measure(self, cell: Cell, admitted: list[Peer]) -> Iterator[dict[str, Any]]:
+        """Time the peers in turns. All forward passes keep what a backward pass needs, as in training."""
+        q, k, v, dout = draw(cell, self.dtype, self.device)
+        runs: dict[tuple[str, str], Callable[[], Any]] = {}
+        repeats: dict[tuple[str, str], int] = {}
+        for peer in admitted:
+            try:
+                mine = _runs(peer, cell, q, k, v, dout)
+                for kind, run in mine.items():
+                    self.milliseconds(run, 2)  # compiles, allocates
+                    repeats[peer.name, kind] = max(1, int(TURN / max(self.milliseconds(run, 2), 1e-3)))
+                runs |= {(peer.name, kind): run for kind, run in mine.items()}
+            except Exception as problem:  # out of memory, say: the others go on
+                yield {"shape": vars(cell), "peer": peer.name, "fault": first_line(problem)}
+        turns: dict[tuple[str, str], list[float]] = {name: [] for name in runs}
+        for _ in range(ROUNDS):
+            for name, run in runs.items():
+                turns[name].append(self.milliseconds(run, repeats[name]))
+        for (peer_name, kind), times in turns.items():
+            median = statistics.median(times)
+            yield {
+                "shape": vars(cell), "peer": peer_name, "kind": kind, "flops": cell.flops(kind),
+                "milliseconds": {"median": median, "low": min(times), "high": max(times)},
+                "flops_per_second": cell.flops(kind) / median * 1e3,
+                "peak_bytes": self.peak_bytes(runs[peer_name, kind]),
+            }  # fmt: skip
 
 
-def ceilings() -> dict[str, float]:
-    """The machine's own limits: a large bfloat16 product, and a large copy."""
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    source = torch.randn(1 << 28, device="cuda")
-    target = torch.empty_like(source)
-    milliseconds(lambda: a @ b, 3)
-    product = min(milliseconds(lambda: a @ b, 10) for _ in range(3))
-    copy = min(milliseconds(lambda: target.copy_(source), 10) for _ in range(3))
+def _runs(peer: Peer, cell: Cell, q: Any, k: Any, v: Any, dout: Any) -> dict[str, Callable[[], Any]]:
+    """The three calls that are timed."""
+    out = peer.attend(q, k, v, cell.causal)
+
+    def forward() -> None:
+        peer.attend(q, k, v, cell.causal)
+
+    def backward() -> None:
+        torch.autograd.grad(out, (q, k, v), dout, retain_graph=True)
+
+    def both() -> None:
+        torch.autograd.grad(peer.attend(q, k, v, cell.causal), (q, k, v), dout)
+
+    return dict(zip(KINDS, (forward, backward, both), strict=True))
+
+
+def _named(cell: Cell) -> str:
+    mask = "causal" if cell.causal else "full"
+    return f"{cell.batch}×{cell.heads}:{cell.groups}×{cell.length}×{cell.dim} {mask}"
+
+
+def _machine(device: str) -> dict[str, Any]:
+    """What the numbers were measured on."""
+    host = {"processor": processor(), "cores": cores(), "system": f"{platform.system()} {platform.machine()}"}
+    if device == "cpu":
+        return {"device": "cpu, Triton's interpreter"} | host
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     return {
-        "matmul_flops_per_second": 2 * 8192**3 / product * 1e3,
-        "copy_bytes_per_second": 2 * source.numel() * 4 / copy * 1e3,
-    }
+        "device": properties.name, "capability": f"{properties.major}.{properties.minor}",
+        "memory_bytes": properties.total_memory, "multiprocessors": properties.multi_processor_count,
+        "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), **host,
+    }  # fmt: skip
 
 
-def run(json_file: Path | None) -> int:
-    """The command: ceilings, gate, cells; a table on the screen, and the JSON where asked."""
-    if not torch.cuda.is_available():
-        raise CourseError("there is no CUDA device here, so nothing was measured")
-    roof = ceilings()
-    print(f"{torch.cuda.get_device_name()}: product {roof['matmul_flops_per_second'] / 1e12:.0f} TFLOP/s, "
-          f"copy {roof['copy_bytes_per_second'] / 1e12:.2f} TB/s")  # fmt: skip
-    everybody = peers()
-    refused: dict[str, str] = {}
-    for peer in everybody:
-        for dim, causal in ((64, False), (128, True)):
-            fault = gate_error(peer, Cell(1, 4, 4, 512, dim, causal), torch.bfloat16, "cuda")
-            if fault:
-                refused[peer.name] = fault
-                print(f"{peer.name} is not timed: {fault}")
-                break
-    results = []
-    for cell in cells():
-        admitted = [peer for peer in everybody if peer.name not in refused and cell.length <= peer.longest]
-        for result in measure(cell, admitted):
-            results.append(result)
-            rate = result["flops"] / result["milliseconds"]["median"] / 1e9
-            share = rate * 1e12 / roof["matmul_flops_per_second"]
-            print(f"{cell.length:6d} d{cell.dim:<4d} {'causal' if cell.causal else 'full  '} {result['kind']:8s} "
-                  f"{result['peer']:15s} {rate:7.0f} TFLOP/s  {share:4.0%} of the product", flush=True)  # fmt: skip
+def _write(bench: Bench, json_file: Path | None) -> None:
     if json_file:
-        report = {
-            "schema": 1, "command": "course bench attention --device cuda", "device": torch.cuda.get_device_name(),
-            "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "versions": {"python": platform.python_version()} | {n: version(n) for n in ("torch", "triton")},
-            "ceilings": roof, "refused": refused, "cells": results,
-        }  # fmt: skip
-        write_whole(json_file, json.dumps(report, indent=1) + "\n")
+        write_whole(json_file, json.dumps(bench.report, indent=1) + "\n")
+
+
+def run(
+    json_file: Path | None,
+    device: str = "cuda",
+    dtype: torch.dtype = torch.bfloat16,
+    grid: list[Cell] | None = None,
+    everybody: list[Peer] | None = None,
+    candidates: dict[str, list[Tile]] | None = None,
+    largest: int = 8192,
+    seconds: float = SECONDS,
+) -> int:
+    """The command: ceilings, gate, tiles, cells; a table on the screen, and the JSON where asked, after every cell."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise CourseError("there is no CUDA device here, so nothing was measured")
+    bench = Bench(device, dtype, seconds)
+    everybody, grid = everybody or peers(), grid or cells()
+    candidates = CANDIDATES if candidates is None else candidates
+    roof = bench.ceilings(largest)
+    about: dict[str, Any] = {
+        "schema": 2, "command": "course bench attention --device cuda", "machine": _machine(device),
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "dtype": str(dtype).removeprefix("torch."),
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in ("torch", "triton")},
+        "rounds": ROUNDS, "ceilings": roof,
+    }  # fmt: skip
+    bench.report = about | bench.report
+    print(f"{bench.report['machine']['device']}: product {roof['matmul_flops_per_second'] / 1e12:.3g} TFLOP/s, "
+          f"copy {roof['copy_bytes_per_second'] / 1e12:.3g} TB/s")  # fmt: skip
+    tuned: set[int] = set()
+    for cell in grid:
+        if bench.is_late():
+            bench.report["left_out"].append({"shape": vars(cell), "why": f"{seconds:.0f} s were used up"})
+            continue
+        admitted = bench.admitted(cell, everybody)
+        if cell.dim not in tuned and any(peer.name == "ours" for peer in admitted):
+            tuned.add(cell.dim)
+            bench.report["tiles"] += tune(cell, dtype, device, bench.milliseconds, candidates)
+        results = list(bench.measure(cell, admitted))
+        bench.report["cells"] += results
+        print(table(_named(cell), results, roof), flush=True)
+        bench.report["summary"] = summary(bench.report["cells"])
+        _write(bench, json_file)
+    for line in bench.report.get("summary", []):
+        print(f"{line['kind']:8s} d{line['dim']:<4d} {'causal' if line['causal'] else 'full  '} "
+              f"{line['ratio']:.2f} × {line['peer']} ({line['cells']} cells of 8k and 16k)")  # fmt: skip
+    if bench.report["left_out"]:
+        print(f"{len(bench.report['left_out'])} of {len(grid)} cells were left out: the time was used up")
+    _write(bench, json_file)
     return 0
