@@ -67,7 +67,7 @@
 
   const drawMeasured = () => {
     const { x, y } = frame(log(measured.peak), log(measured.bandwidth));
-    const places = { "Python loops": { dx: 12, dy: 5 }, NumPy: { dx: -12, dy: -2 }, "torch naive": { dx: 12, dy: 16 }, "torch tiled": { dx: 12, dy: 16 }, SDPA: { dx: 12, dy: -4 } };
+    const places = { "Python loops": { dx: 12, dy: 5 }, NumPy: { dx: -12, dy: -2 }, "torch naive": { dx: 12, dy: 16 }, "torch tiled": { dx: 12, dy: 16 }, SDPA: { dx: 12, dy: 6 } };
     for (const point of measured.points) {
       dot(x(log(point.intensity)), y(log(point.rate)), point.fused ? "query" : "key", point.name, places[point.name] || { dx: 12, dy: 4 });
     }

@@ -6,7 +6,7 @@ turns in every round, so that whatever else the machine does touches them alike.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import math
 import platform
@@ -229,6 +229,8 @@ def _on_a_gpu(json_file: Path | None) -> int:
         raise CourseError(
             "this machine has no CUDA device that PyTorch can use, so nothing was measured; use --device cpu here"
         )
-    if importlib.util.find_spec("coursebuild.benchmarks.attention_cuda") is None:
-        raise CourseError("the GPU benchmark comes with chapter 11 and is not written yet; use --device cpu")
-    return int(importlib.import_module("coursebuild.benchmarks.attention_cuda").run(json_file))
+    try:
+        module = importlib.import_module("coursebuild.benchmarks.attention_cuda")
+    except ImportError as error:  # Triton has no build for this system: the sentence says what to do
+        raise CourseError(str(error)) from error
+    return int(module.run(json_file))
