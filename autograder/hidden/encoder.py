@@ -347,7 +347,7 @@ def dropout_spares_the_residual_path(student: Student, draw: Draw) -> None:
 
 @encoder_layer.test(
     points=1,
-    says="a setting does not arrive: eps belongs to both norms, activation and hidden to the feed-forward network, heads to the attention",
+    says="a setting does not arrive: eps belongs to both norms, activation, hidden and dropout to the feed-forward network, heads to the attention",
 )
 def settings_reach_the_parts(student: Student, draw: Draw) -> None:
     for norm in ("pre", "post"):
@@ -355,6 +355,11 @@ def settings_reach_the_parts(student: Student, draw: Draw) -> None:
         theirs, ours, width = layer_pair(student, draw, norm, eps=eps, activation="gelu")
         x = float32(draw, 7, 5, width)
         close(theirs(x, None), ours(x, None))
+        dropping, _, width = layer_pair(student, draw, norm, dropout=1.0)
+        dropping.train()
+        alone = dropping.feed_forward(float32(draw, 2, 3, width))
+        bias = dropping.parameters()["feed_forward.contract.bias"]
+        close(alone, bias.expand(2, 3, width), what="the feed-forward network in training with dropout 1")
 
 
 @encoder_layer.test(

@@ -567,6 +567,16 @@ LAYERS = [
     ),
     wrong(
         "EncoderLayer",
+        "no_dropout_inside_the_feed_forward",
+        caught_by="settings_reach_the_parts",
+        because="hands the feed-forward network a dropout of 0",
+        edit=(
+            "FeedForward(width, hidden, dropout, activation)",
+            "FeedForward(width, hidden, 0.0, activation)",
+        ),
+    ),
+    wrong(
+        "EncoderLayer",
         "eps_of_pytorch",
         caught_by="settings_reach_the_parts",
         because="leaves eps at 1e-5",

@@ -101,6 +101,8 @@ class EncoderLayer(nn.Module):
         norm="post":  x = norm(x + f(x))     (Vaswani et al. 2017, BERT)
         norm="pre":   x = x + f(norm(x))     (most models since)
 
+    The feed-forward network has the same `dropout` inside.
+
     Raises ValueError when `norm` is another word, or when `heads` does not divide `width`.
     Source: Vaswani et al. 2017, section 3.1; Xiong et al. 2020 for the comparison of the two.
     """
