@@ -93,8 +93,8 @@ def queries_and_keys_may_differ(student: Student, draw: Draw) -> None:
     says="an offset below zero must work like any other: queries that stand before the first key see nothing, and the rule j ≤ i + offset says so without any special case",
 )
 def offsets_may_be_negative(student: Student, draw: Draw) -> None:
-    queries, keys = draw.integer(4, 7), draw.integer(4, 7)
-    offset = -draw.integer(1, 3)
+    queries = draw.integer(4, 7)
+    keys, offset = queries + draw.choice([-1, 1, 2]), -draw.integer(2, 3)
     expected = torch.ones(queries, keys, dtype=torch.bool).tril(diagonal=offset)
     close(student.causal_mask(queries, keys, offset), expected)
     close(student.causal_mask(queries, keys, keys), torch.ones(queries, keys, dtype=torch.bool))
@@ -105,18 +105,21 @@ def offsets_may_be_negative(student: Student, draw: Draw) -> None:
     says="the result must be a boolean tensor, True for may look; numbers to add to the scores are another convention",
 )
 def causal_mask_is_boolean(student: Student, draw: Draw) -> None:
-    queries, keys = draw.primes(2)
+    queries = draw.integer(3, 7)
+    keys = queries + draw.integer(
+        3, 5
+    )  # neither square, nor are the queries the last positions, with offset 1
     got = student.causal_mask(queries, keys, 1)
     check(isinstance(got, torch.Tensor) and got.dtype == torch.bool, f"the result is {type(got).__name__}")
-    close(got.sum(), torch.tensor(sum(min(i + 2, keys) for i in range(queries))))
+    presupposes(got, reference.causal_mask(queries, keys, 1))
 
 
 padding_mask = Exercise("padding_mask")
 
 
 def lengths_of(draw: Draw, batch: int, length: int) -> Tensor:
-    """Random lengths, among them the shortest and the longest there can be, never all the same."""
-    drawn = [draw.integer(0, length) for _ in range(batch)]
+    """Random lengths, among them the shortest and the longest there can be, and one between where there is room."""
+    drawn = [draw.integer(1, length - 1) for _ in range(batch)]
     return torch.tensor([0, length, *drawn][:batch] if batch > 2 else [length, 1][:batch])
 
 
@@ -125,7 +128,7 @@ def lengths_of(draw: Draw, batch: int, length: int) -> Tensor:
     says="the wrong part of the sequences is visible: the first lengths[b] keys of example b may be looked at (True), the padding behind them may not (False)",
 )
 def tokens_are_visible_and_padding_is_not(student: Student, draw: Draw) -> None:
-    length, cut = draw.integer(6, 13), draw.integer(2, 4)
+    length, cut = draw.integer(8, 13), draw.integer(2, 4)
     got = student.padding_mask(torch.tensor([cut, length - 1]), length).reshape(2, -1)
     check(got.shape == (2, length), f"the mask holds {got.shape[-1]} entries an example, expected {length}")
     check(got.dtype == torch.bool, f"the mask has dtype {got.dtype}")
@@ -237,6 +240,10 @@ def masks_of_different_shapes_broadcast(student: Student, draw: Draw) -> None:
 def masks_stay_as_they_were(student: Student, draw: Draw) -> None:
     queries, keys = draw.primes(2)
     given = [boolean(draw, queries, keys) for _ in range(3)]
+    for number, mask in enumerate(
+        given
+    ):  # entries that all show, that the last hides, that the first alone shows
+        mask.view(-1)[:3] = torch.arange(3) < 3 - number
     probe = student.probe("combine_masks", *given)
     close(probe.value, given[0] & given[1] & given[2])
     close(list(probe.args), given, what="the masks after the call")
@@ -261,9 +268,8 @@ masked_softmax = Exercise("masked_softmax", forbids=WHOLE_LAYERS)
 
 
 def attention_shape(draw: Draw) -> tuple[int, int, int, int]:
-    """Batch, heads, queries, keys: all different, at least three keys."""
-    batch, heads, queries = draw.primes(3)
-    return batch, heads, queries, draw.choice([k for k in (4, 5, 7, 9, 11) if k != queries])
+    """Batch, heads, queries, keys: all different, and so many keys that no mistake is hidden by too few of them."""
+    return (*draw.primes(3), draw.integer(14, 16))
 
 
 @masked_softmax.test(
@@ -385,12 +391,18 @@ def without_a_mask_it_is_a_softmax(student: Student, draw: Draw) -> None:
     says="the mask must broadcast to (batch, heads, queries, keys): one for all, one for each example, one for each head. No example may be judged by the mask of another",
 )
 def masks_broadcast_to_the_scores(student: Student, draw: Draw) -> None:
-    batch, heads, queries = draw.primes(3)
-    keys = queries + draw.integer(1, 4)
-    scores = draw.normal(batch, heads, queries, keys)
-    for shape in ((queries, keys), (batch, 1, 1, keys), (1, heads, queries, keys), (batch, 1, queries, 1)):
-        mask = boolean(draw, *shape, share=0.6)
-        close(student.masked_softmax(scores, mask), reference.masked_softmax(scores, mask))
+    batch, heads = draw.primes(2)
+    few, many = draw.integer(3, 6), draw.integer(7, 9)
+    for queries, keys in ((few, many), (many, few)):
+        scores = draw.normal(batch, heads, queries, keys)
+        for shape in (
+            (queries, keys),
+            (batch, 1, 1, keys),
+            (1, heads, queries, keys),
+            (batch, 1, queries, 1),
+        ):
+            mask = boolean(draw, *shape, share=0.6)
+            close(student.masked_softmax(scores, mask), reference.masked_softmax(scores, mask))
 
 
 @masked_softmax.test(
@@ -512,14 +524,15 @@ def who_sees_nothing_gets_the_bias(student: Student, draw: Draw) -> None:
 
 @layer.test(
     points=0.5,
-    says="a mask of three axes must be refused with a ValueError: its first axis could be the examples or the heads, and broadcasting would silently take the heads",
+    says="a mask with neither two nor four axes must be refused with a ValueError: the first of three could be the examples or the heads, and broadcasting would silently take the heads",
 )
 def three_axes_are_refused(student: Student, draw: Draw) -> None:
-    heads, queries, keys = draw.primes(3)
+    _, heads, queries, keys = attention_shape(draw)
     theirs, ours = pair(student, draw, 2 * heads, heads)
     x, memory = float32(draw, heads, queries, 2 * heads), float32(draw, heads, keys, 2 * heads)
     mask = without_empty_rows(draw, heads, queries, keys)
     raises(ValueError, theirs, x, memory, mask)
+    raises(ValueError, theirs, x, memory, mask[0, 0])
     presupposes(theirs(x, memory, mask[:, None]), ours(x, memory, mask[:, None]))
 
 
@@ -590,11 +603,17 @@ def few(draw: Draw, number: int) -> list[int]:
     return sizes
 
 
+def never_by_chance(looks: Tensor, allowed: Tensor) -> None:
+    """Put in a leak, a place that is seen and allowed, and one before it that is neither."""
+    looks[0, 0], allowed[0, 0] = True, False
+    looks[1, :2] = allowed[1, :2] = torch.tensor([False, True])
+
+
 def suspicion(draw: Draw) -> tuple[Tensor, Tensor, Tensor, int]:
     """What a model looks at, what it may look at, an input for it, and its width."""
     batch, outputs, inputs, width = few(draw, 4)
     looks, allowed = boolean(draw, outputs, inputs), boolean(draw, outputs, inputs)
-    looks[0, 0], allowed[0, 0] = True, False
+    never_by_chance(looks, allowed)
     return looks, allowed, draw.normal(min(batch, 3), inputs, width), width
 
 
@@ -644,7 +663,7 @@ def other_examples_are_never_allowed(student: Student, draw: Draw) -> None:
 def token_ids_are_replaced_by_known_ids(student: Student, draw: Draw) -> None:
     batch, outputs, inputs, width = few(draw, 4)
     looks, allowed = boolean(draw, outputs, inputs), boolean(draw, outputs, inputs)
-    looks[0, 0], allowed[0, 0] = True, False
+    never_by_chance(looks, allowed)
     known = [0, draw.integer(2, 9), draw.integer(11, 20)]
     table = {number: draw.normal(width) for number in known}
     x = torch.tensor([[draw.choice(known) for _ in range(inputs)] for _ in range(min(batch, 3))])

@@ -1008,6 +1008,13 @@ class MaskedMultiHeadAttention(MultiHeadAttention):
     ),
     wrong(
         "MaskedMultiHeadAttention",
+        "refuses_three_axes_only",
+        caught_by="three_axes_are_refused",
+        because="refuses three axes and lets one axis through, which hides the same keys from everybody",
+        edit=("mask.ndim not in (2, 4)", "mask.ndim == 3"),
+    ),
+    wrong(
+        "MaskedMultiHeadAttention",
         "guesses_three_axes",
         caught_by="three_axes_are_refused",
         because="takes the first of three axes for the examples without a word",
