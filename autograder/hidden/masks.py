@@ -269,7 +269,8 @@ masked_softmax = Exercise("masked_softmax", forbids=WHOLE_LAYERS)
 
 def attention_shape(draw: Draw) -> tuple[int, int, int, int]:
     """Batch, heads, queries, keys: all different, and so many keys that no mistake is hidden by too few of them."""
-    return (*draw.primes(3), draw.integer(14, 16))
+    batch, heads, queries = draw.primes(3)
+    return batch, heads, queries, draw.integer(14, 16)
 
 
 @masked_softmax.test(
