@@ -186,6 +186,17 @@ def permutation_gap(model, x):
 SINES = [
     wrong(
         "sinusoidal",
+        "stays_in_float64",
+        caught_by="far_positions_stay_apart",
+        because="returns the table in the format of the angles, and every sum with it becomes float64",
+        body="""
+def sinusoidal(length, width):
+    angle = torch.arange(length)[:, None] * frequencies(width)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]
+""",
+    ),
+    wrong(
+        "sinusoidal",
         "sines_then_cosines",
         caught_by="sines_and_cosines_are_neighbours",
         because="puts all sines in front of all cosines",
@@ -393,6 +404,20 @@ LEARNED = [
         caught_by="one_table_is_the_parameter",
         because="keeps the table as a plain tensor, which is neither trained nor saved",
         edit=("nn.Parameter(0.02 * torch.randn(max_length, width))", "0.02 * torch.randn(max_length, width)"),
+    ),
+    wrong(
+        "LearnedPositions",
+        "starts_at_zero",
+        caught_by="one_table_is_the_parameter",
+        because="starts with a table of zeros",
+        edit=("0.02 * torch.randn(max_length, width)", "torch.zeros(max_length, width)"),
+    ),
+    wrong(
+        "LearnedPositions",
+        "starts_large",
+        caught_by="one_table_is_the_parameter",
+        because="starts with numbers as large as those of an embedding, which drown the words",
+        edit=("0.02 * torch.randn(max_length, width)", "torch.randn(max_length, width)"),
     ),
     wrong(
         "LearnedPositions",
