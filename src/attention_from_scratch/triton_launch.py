@@ -102,6 +102,19 @@ SINGLE = {
     "dkdv": ((32, 32, 4, 1), (32, 32, 8, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
     "dq": ((32, 32, 4, 1), (32, 32, 4, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
 }
+SINGLE_ON_AMD = {
+    "forward": ((32, 32, 4, 1), (32, 32, 4, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
+    "dkdv": ((16, 32, 8, 1), (16, 32, 8, 1), (16, 16, 8, 1), (16, 16, 4, 1)),
+    "dq": ((32, 32, 4, 1), (32, 32, 4, 1), (32, 16, 8, 1), (16, 16, 4, 1)),
+}
+TABLES = {
+    (False, False): HALF,
+    (False, True): HALF_ON_AMD,
+    (True, False): SINGLE,
+    (True, True): SINGLE_ON_AMD,
+}
+
+
 NAMES = ("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages")
 _chosen: dict[tuple[str, int, torch.dtype], dict[str, int]] = {}
 
@@ -110,7 +123,7 @@ def tiles(kernel: str, dim: int, dtype: torch.dtype, amd: bool) -> dict[str, int
     """The tile of one kernel, "forward", "dkdv" or "dq", with its warps and stages."""
     if (kernel, dim, dtype) in _chosen:
         return dict(_chosen[kernel, dim, dtype])
-    table = SINGLE if dtype == torch.float32 else HALF_ON_AMD if amd else HALF
+    table = TABLES[dtype == torch.float32, amd]
     return dict(zip(NAMES, table[kernel][sum(dim > edge for edge in EDGES)], strict=True))
 
 
