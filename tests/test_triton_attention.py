@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 triton_forward = pytest.importorskip("attention_from_scratch.triton_attention_forward")
+from attention_from_scratch.figures.triton_attention_backward import measured_versions  # noqa: E402
 from attention_from_scratch.triton_attention_backward import TritonAttention  # noqa: E402
 from attention_from_scratch.triton_attention_forward import (  # noqa: E402
     attention_specification,
@@ -267,3 +268,12 @@ def test_no_queries_and_no_keys() -> None:
     out, lse = triton_attention(k, q, q, True, None, 0.25)
     assert not out.any()
     assert lse.isneginf().all()
+
+
+def test_the_measured_roofline_holds_every_version_below_the_roof() -> None:
+    measured = measured_versions()
+    points = {point["name"]: point for point in measured["points"]}
+    assert {"Python loops", "NumPy", "torch naive", "torch tiled", "SDPA"} == set(points)
+    for point in points.values():
+        assert 0 < point["rate"] < min(measured["peak"], point["intensity"] * measured["bandwidth"])
+    assert points["SDPA"]["intensity"] > 10 * points["torch naive"]["intensity"]  # no scores through memory

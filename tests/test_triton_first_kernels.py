@@ -98,3 +98,20 @@ def test_kernels_run_when_somebody_imported_triton_first() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "import attention_from_scratch.triton_first_kernels",
+        "from coursebuild.benchmarks import attention_cuda",
+    ],
+)
+def test_where_triton_is_missing_a_sentence_says_what_to_do(command: str) -> None:
+    code = f"import sys; sys.modules['triton'] = None; {command}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode != 0
+    last = run.stderr.strip().splitlines()[-1]
+    assert "ImportError: Triton has no build for this system" in last
+    assert "WSL" in last
+    assert "Chapter 08" in last
