@@ -468,6 +468,13 @@ def gradients_reach_all_three(student: Student, draw: Draw) -> None:
 alibi_bias = Exercise("alibi_bias")
 
 
+def one_step_back(student: Student, heads: int) -> Tensor:
+    """What each head adds for the key just before the query: minus its slope, whatever it does with other keys."""
+    got = student.alibi_bias(heads, 2, 2)
+    check(tuple(got.shape) == (heads, 2, 2), f"the shape is {tuple(got.shape)}, not {(heads, 2, 2)}")
+    return got[:, 1, 0]
+
+
 @alibi_bias.test(
     points=1.5,
     says="the bias is not minus slope times distance: it is 0 where query and key stand at the same place and falls by one slope with every step away, to the left and to the right alike",
@@ -490,13 +497,11 @@ def every_step_costs_one_slope(student: Student, draw: Draw) -> None:
 )
 def slopes_of_a_power_of_two(student: Student, draw: Draw) -> None:
     for heads in (1, 2, 4, draw.choice([8, 16, 32])):
-        expected = reference.alibi_bias(
-            heads, 2, 2
-        )  # one step: how the bias grows with more, another test asks
-        # a slope of 1/256 must be right in its own size, so all heads are compared at the size of the first
-        size = 256.0 ** ((torch.arange(heads) + 1) / heads)
-        got = student.alibi_bias(heads, 2, 2) * size[:, None, None]
-        close(got, expected * size[:, None, None])
+        expected = -(2.0 ** (-8 * (torch.arange(heads) + 1) / heads))
+        # a slope of 1/256 must be right in its own size
+        close(
+            one_step_back(student, heads) / expected, torch.ones(heads), what=f"the slopes of {heads} heads"
+        )
 
 
 @alibi_bias.test(
@@ -505,12 +510,9 @@ def slopes_of_a_power_of_two(student: Student, draw: Draw) -> None:
 )
 def slopes_of_any_other_number(student: Student, draw: Draw) -> None:
     for heads in (3, 6, draw.choice([5, 7]), draw.choice([12, 11, 13])):
-        expected = reference.alibi_bias(heads, 2, 2)
-        size = expected[:, 0, 1].neg()[:, None, None]
+        expected = reference.alibi_bias(heads, 2, 2)[:, 1, 0]
         close(
-            student.alibi_bias(heads, 2, 2) / size,
-            expected / size,
-            what=f"the bias of {heads} heads",
+            one_step_back(student, heads) / expected, torch.ones(heads), what=f"the slopes of {heads} heads"
         )
 
 
