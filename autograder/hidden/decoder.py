@@ -188,11 +188,13 @@ def unchanged(student: Student, theirs: Any, *inputs: Tensor) -> None:
 decoder_layer = Exercise("DecoderLayer", forbids=WHOLE_LAYERS)
 
 
-def layers(student: Student, draw: Draw, norm: str, *, heads: int, quiet: tuple[str, ...] = ()):
+def layers(
+    student: Student, draw: Draw, norm: str, *, heads: int, quiet: tuple[str, ...] = (), **changed: Any
+):
     """The student's layer and ours with the same drawn weights; the `quiet` parts return zeros."""
     width, hidden = heads * draw.integer(2, 4), draw.integer(5, 11)
-    sizes: dict[str, Any] = {"width": width, "heads": heads, "hidden": hidden, "dropout": 0.0, "eps": 1e-5}
-    kinds: dict[str, Any] = {"activation": draw.choice(["relu", "gelu"]), "norm": norm}
+    sizes: dict[str, Any] = {"width": width, "heads": heads, "hidden": hidden, "dropout": 0.0}
+    kinds: dict[str, Any] = {"activation": draw.choice(["relu", "gelu"]), "eps": 1e-5, "norm": norm} | changed
     ours = reference.DecoderLayer(**sizes, **kinds)
     state = drawn_state(draw, ours)
     for name in state:
@@ -230,7 +232,7 @@ def six_parts_with_these_names(student: Student, draw: Draw) -> None:
 
 
 @decoder_layer.test(
-    points=2,
+    points=1.5,
     says='with norm="post" the numbers are wrong: x = norm(x + part(x)), three times over, for self-attention, cross-attention and the feed-forward network in this order, each with its own norm. The residual is added before the norm, and the memory is never normed',
 )
 def post_norm_is_the_formula_of_the_paper(student: Student, draw: Draw) -> None:
@@ -240,7 +242,7 @@ def post_norm_is_the_formula_of_the_paper(student: Student, draw: Draw) -> None:
 
 
 @decoder_layer.test(
-    points=2,
+    points=1.5,
     says='with norm="pre" the numbers are wrong: x = x + part(norm(x)), three times over. The norm acts on what goes into the part, never on the residual path, and the memory is not normed, for the encoder has done that',
 )
 def pre_norm_leaves_the_residual_path_alone(student: Student, draw: Draw) -> None:
@@ -301,6 +303,22 @@ def dropout_acts_on_what_the_parts_return(student: Student, draw: Draw) -> None:
     whole = reference.DecoderLayer(width_of(ours), 1, hidden, 0.0, 1e-5, "relu", "pre")
     whole.load_state_dict(state)
     close(lossy(*inputs), whole(*inputs), what="the result after eval()")
+
+
+@decoder_layer.test(
+    points=1,
+    says="a setting does not arrive: eps belongs to all three norms, activation and dropout to the feed-forward network too",
+)
+def settings_reach_the_parts(student: Student, draw: Draw) -> None:
+    for norm in ("pre", "post"):
+        theirs, ours = layers(student, draw, norm, heads=2, eps=draw.integer(5, 9) / 10, activation="gelu")
+        inputs = sequences(draw, width_of(ours))
+        close(theirs(*inputs), ours(*inputs))
+        dropping = student.DecoderLayer(6, 2, 7, 1.0, 1e-5, "gelu", norm)
+        dropping.train()
+        alone = dropping.feed_forward(float32(draw, 2, 3, 6))
+        bias = dropping.parameters()["feed_forward.contract.bias"]
+        close(alone, bias.expand(2, 3, 6), what="the feed-forward network in training with dropout 1")
 
 
 @decoder_layer.test(
@@ -528,13 +546,19 @@ def writes_at_most_max_length_tokens(student: Student, draw: Draw) -> None:
 
 @greedy_decode.test(
     points=1,
-    says="the result holds what was written, no more and no less: start was given and is left out, end was written and is kept",
+    says="the result holds what was written, no more and no less: start was given and is left out, end was written and is kept. A start that is the same token as end has ended nothing",
 )
 def keeps_the_end_and_leaves_out_the_start(student: Student, draw: Draw) -> None:
     for at in (0, draw.integer(1, 5)):
         writer, arguments = writing(draw, [at])  # a single row: neither padding nor the others are at stake
         expected = expected_of(writer, arguments)
         close(student.greedy_decode(writer, **arguments), expected)
+        same = arguments | {"start": arguments["end"]}
+        close(
+            student.greedy_decode(writer, **same),
+            expected_of(writer, same),
+            what="with start = end, the result",
+        )
 
 
 beam_search = Exercise("beam_search")

@@ -504,6 +504,36 @@ DECODER_LAYER = [
     ),
     wrong(
         "DecoderLayer",
+        "no_dropout_inside_the_feed_forward",
+        caught_by="settings_reach_the_parts",
+        because="hands the feed-forward network a dropout of 0",
+        edit=(
+            "FeedForward(width, hidden, dropout, activation)",
+            "FeedForward(width, hidden, 0.0, activation)",
+        ),
+    ),
+    wrong(
+        "DecoderLayer",
+        "eps_of_pytorch",
+        caught_by="settings_reach_the_parts",
+        because="leaves the eps of one norm at 1e-5",
+        edit=(
+            "self.cross_attention_norm = LayerNorm(width, eps)",
+            "self.cross_attention_norm = LayerNorm(width, 1e-5)",
+        ),
+    ),
+    wrong(
+        "DecoderLayer",
+        "always_relu",
+        caught_by="settings_reach_the_parts",
+        because="takes ReLU whatever is asked for",
+        edit=(
+            "FeedForward(width, hidden, dropout, activation)",
+            'FeedForward(width, hidden, dropout, "relu")',
+        ),
+    ),
+    wrong(
+        "DecoderLayer",
         "any_word_is_post",
         caught_by="another_norm_is_refused",
         because="takes every other word for post",
@@ -861,6 +891,13 @@ def greedy_decode(next_scores, batch, start, end, pad, max_length):
         caught_by="ended_rows_get_padding",
         because="fills ended rows with end",
         edit=(".masked_fill(ended, pad)", ".masked_fill(ended, end)"),
+    ),
+    wrong(
+        "greedy_decode",
+        "start_taken_for_an_end",
+        caught_by="keeps_the_end_and_leaves_out_the_start",
+        because="looks for end in the whole row, the start in front of it too",
+        edit=("ended = ended | (chosen == end)", "ended = (tokens == end).any(dim=1)"),
     ),
     wrong(
         "greedy_decode",

@@ -79,7 +79,7 @@ class DecoderLayer(nn.Module):
         norm="post":  x = norm(x + f(x))
         norm="pre":   x = x + f(norm(x))
 
-    The memory is not normed here: the encoder has done it.
+    The memory is not normed here: the encoder has done it. The feed-forward network has the same `dropout` inside.
 
     Raises ValueError when `norm` is another word, or when `heads` does not divide `width`.
     Source: Vaswani et al. 2017, section 3.1.
@@ -244,7 +244,8 @@ def greedy_decode(
 
     `next_scores` gets all tokens so far, `start` first, and is asked once for every new column. A row that has
     written `end` goes on with `pad`. Writing stops when every row has ended, or after `max_length` tokens. The result
-    holds what was written: no `start`, but `end`, and `pad` behind it. `max_length` is at least 1.
+    holds what was written: no `start`, but `end`, and `pad` behind it. `start` and `end` may be the same token, as in
+    BART: what stands in front has ended nothing. `max_length` is at least 1.
     """
     ### BEGIN SOLUTION
     tokens = torch.full((batch, 1), start)
