@@ -139,6 +139,7 @@ def a_mask_of_the_targets_is_refused(student: Student, draw: Draw) -> None:
 )
 def every_example_reads_its_own_memory(student: Student, draw: Draw) -> None:
     batch, heads, targets, sources = draw.primes(4)
+    batch += 1  # at least two examples beside the one that has nothing to read
     width = heads * draw.integer(2, 4)
     theirs, ours = crossing(student, draw, width, heads)
     x, memory = float32(draw, batch, targets, width), float32(draw, batch, sources, width)
