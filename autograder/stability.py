@@ -4,8 +4,9 @@
     python -m autograder.stability                      # all of them; takes a while
 
 Within a class everybody's first attempt meets the same inputs, so equal work earns equal points in any case. A test
-whose verdict depends on the seed is listed with how often it failed; "CAUGHT BY" marks the test that the variant is named
-for, which must not be among them. The mend is in the hidden test: a case that cannot come out right by chance, or several.
+whose verdict depends on the seed is listed with how often it failed; "CAUGHT BY" marks the test that the variant is
+named for, which must not be among them. The mend is in the hidden test: a case that cannot come out right by chance, or
+several.
 """
 
 from __future__ import annotations
