@@ -19,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from attention_from_scratch import finetune_excerpt
 from attention_from_scratch.finetune_checkpoint import CHECKPOINT
 from attention_from_scratch.finetune_data import PARTS, load_splits
 from attention_from_scratch.finetune_distributed import World
@@ -317,6 +318,29 @@ def test_the_report_says_what_it_must(toy: Path, tmp_path: Path) -> None:
     probabilities = [error["probability"] for error in summary["worst"]]
     assert probabilities == sorted(probabilities, reverse=True)
     assert all(error["said"] != error["truth"] for error in summary["worst"])
+
+
+def test_what_is_published_of_a_report_quotes_nobody(whole: Path, tmp_path: Path) -> None:
+    summary = json.loads((whole / "report.json").read_text("utf-8"))
+    assert finetune_excerpt.main([str(whole), str(tmp_path / "excerpt.json")]) == 0
+    text = (tmp_path / "excerpt.json").read_text("utf-8")
+    assert summary["worst"], "there is something to leave out"
+    assert not [error["text"] for error in summary["worst"] if error["text"] in text]
+    kept = json.loads(text)
+    assert kept["settings"] == summary["settings"]
+    assert kept["result"]["macro_f1"]["mean"] == pytest.approx(
+        summary["result"]["macro_f1"]["mean"], abs=1e-5
+    )
+    made = finetune_excerpt.excerpt({"command": "course finetune --output /home/ann/my/toy --epochs 2"})
+    assert made["command"] == "course finetune --output runs/toy --epochs 2"
+
+
+def test_there_is_no_excerpt_of_a_run_that_has_not_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune_excerpt.main([str(tmp_path), str(tmp_path / "excerpt.json")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "excerpt.json").exists()
 
 
 def test_the_interval_over_seeds_is_students() -> None:
