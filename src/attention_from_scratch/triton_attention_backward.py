@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from attention_from_scratch.triton_attention_forward import triton_attention
-from attention_from_scratch.triton_launch import AMD, check_inputs, tiles
+from attention_from_scratch.triton_launch import AMD, DELTA_ROWS, check_inputs, tiles
 from attention_from_scratch.triton_support import tl, triton
 
 __all__ = [
@@ -213,8 +213,8 @@ def triton_attention_backward(
     lse = lse.contiguous()  # the kernels read it and delta side by side
     delta = torch.empty_like(lse)
     constants = {"DIM": dim, "BLOCK_D": max(16, triton.next_power_of_2(dim))}
-    delta_kernel[(triton.cdiv(queries, 32), batch * heads)](
-        out, dout, delta, *out.stride(), *dout.stride(), heads, queries, BLOCK_Q=32, **constants
+    delta_kernel[(triton.cdiv(queries, DELTA_ROWS), batch * heads)](
+        out, dout, delta, *out.stride(), *dout.stride(), heads, queries, BLOCK_Q=DELTA_ROWS, **constants
     )
     if dlse is not None:
         delta -= dlse  # lse's own gradient by the scores is the weights: it joins where delta stands

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from attention_from_scratch.triton_compile import Request
-from attention_from_scratch.triton_launch import tiles
+from attention_from_scratch.triton_launch import DELTA_ROWS, tiles
 
 __all__ = ["WIDTHS", "attention_request", "shipped"]
 
@@ -74,7 +74,7 @@ def shipped(
             sizes = {one: tiles(one, width, dtype, target == "gfx942") for one in ("forward", "dkdv", "dq")}
             requests += [
                 made(FORWARD, target, dtype, width, sizes["forward"]),
-                made(f"{BACKWARD}:delta_kernel", target, dtype, width, {"BLOCK_Q": 32}),
+                made(f"{BACKWARD}:delta_kernel", target, dtype, width, {"BLOCK_Q": DELTA_ROWS}),
                 made(f"{BACKWARD}:dkdv_kernel", target, dtype, width, sizes["dkdv"]),
                 made(f"{BACKWARD}:dq_kernel", target, dtype, width, sizes["dq"]),
             ]
