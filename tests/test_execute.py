@@ -86,6 +86,21 @@ def test_another_chapters_module_does_not_count(course: Paths) -> None:
     assert key(course) == before
 
 
+def test_data_count_for_who_names_them_and_for_all_when_nobody_does(course: Paths) -> None:
+    data = course.library / "data_files"
+    data.mkdir()
+    (data / "mine.json").write_text("1")
+    (data / "theirs.json").write_text("1")
+    (data / "anybodys.json").write_text("1")
+    edit(course, CHAPTER, 'print("only', 'print("mine.json", "only')
+    with (course.library / "second.py").open("a") as module:
+        module.write('\nTHEIRS = "theirs.json"\n')
+    chapter = read_chapter("01_first", course)
+    found = {path.name for path in dependencies(chapter, book_source(chapter))}
+    assert {"mine.json", "anybodys.json"} <= found
+    assert "theirs.json" not in found
+
+
 def test_a_damaged_cache_file_is_run_again(course: Paths) -> None:
     chapter = load("first", course)
     outputs(chapter)

@@ -43,7 +43,8 @@ def dependencies(chapter: Chapter, source: NotebookNode) -> list[Path]:
             modules.add(path)
             waiting.extend(imported_modules(path.read_text(encoding="utf-8")))
             waiting.extend(_siblings(chapter.paths, path))
-    files = modules | set(_data(chapter.paths, modules))
+    files = modules | set(_beside(chapter.paths, modules))
+    files -= _data_of_others(chapter.paths, [*code, *(path.read_text(encoding="utf-8") for path in modules)])
     if chapter.paths.constraints.is_file():
         files.add(chapter.paths.constraints)
     return sorted(files)
@@ -74,7 +75,18 @@ def _siblings(paths: Paths, path: Path) -> list[str]:
     return [f"{package}.{other.stem}" for other in path.parent.glob("*.py") if other.stem not in chapters]
 
 
-def _data(paths: Paths, modules: set[Path]) -> list[Path]:
+def _data_of_others(paths: Paths, own: list[str]) -> set[Path]:
+    """Data files that others name and this run does not. What nobody names may be anybody's."""
+    sources = [*paths.chapters.glob("*.md"), *paths.library.rglob("*.py")]
+    everything = [path.read_text(encoding="utf-8") for path in sources]
+    return {
+        path
+        for path in (paths.library / "data_files").glob("*")
+        if any(path.name in text for text in everything) and not any(path.name in text for text in own)
+    }
+
+
+def _beside(paths: Paths, modules: set[Path]) -> list[Path]:
     """Data files, and the scripts and styles of the figures in use."""
     stems = {path.stem for path in modules}
     chapters = {chapter.stem[3:] for chapter in paths.chapters.glob("*.md")}
