@@ -13,7 +13,12 @@ from attention_from_scratch.whole_files import write_whole
 from coursebuild.paths import REPOSITORY, Paths
 
 READ = ("book", "src", "autograder", "pyproject.toml", "constraints.txt")
-WRITTEN = {"release": ("notebooks", "solutions"), "build": ("_build/html",)}
+SAMPLE = "_build/sample-class"
+WRITTEN = {
+    "release": ("notebooks", "solutions"),
+    "build": ("_build/html",),
+    "class sample": tuple(f"{SAMPLE}/{room}" for room in ("source", "release", "submitted")),
+}
 
 
 def run_step(name: str, run: Callable[[], int], paths: Paths = REPOSITORY) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from functools import partial
 
 
@@ -18,15 +19,24 @@ def run(arguments: argparse.Namespace) -> int:
     from coursebuild import cli
     from coursebuild.chapter import all_chapters
     from coursebuild.paths import ROOT
-    from coursebuild.steps import run_step
+    from coursebuild.steps import SAMPLE, run_step
 
-    for step in ("release", "build"):
-        status = run_step(step, partial(cli.main, [step]))
+    sample = ROOT / SAMPLE
+    chapters = all_chapters()
+
+    def hand_in() -> int:
+        make_sample(sample, chapters)
+        return 0
+
+    steps: dict[str, Callable[[], int]] = {
+        "release": partial(cli.main, ["release"]),
+        "build": partial(cli.main, ["build"]),
+        "class sample": hand_in,
+    }
+    for name, step in steps.items():
+        status = run_step(name, step)
         if status:
             return status
-    sample = ROOT / "_build" / "sample-class"
-    chapters = all_chapters()
-    make_sample(sample, chapters)
     worst = 0
     for chapter in chapters:
         worst = max(worst, cli.main(["grade", str(sample), chapter]))
