@@ -41,7 +41,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     (root / "book/chapters").mkdir(parents=True)
     shutil.copytree(ROOT / "book/_static", root / "book/_static")
     shutil.copytree(ROOT / "book/_include", root / "book/_include")
-    pages = ("howto", "notation", "instructors", "threat_model", "glossary")
+    pages = ("howto", "data", "notation", "instructors", "threat_model", "glossary")
     for name in ("references.bib", "index.md", *(f"{page}.md" for page in pages)):
         shutil.copy(ROOT / "book" / name, root / "book")
     (root / f"book/chapters/{FIRST}.md").write_text(MARKDOWN)
