@@ -18,7 +18,7 @@ from autograder.classroom import Classroom
 from autograder.feedback import ByHandOf, feedback_page
 from autograder.gradebook import GradeWriter, Handed, Manual, Stored, first_line, valid_time
 from autograder.graded_notebook import StudentCells, graded_notebook, student_cells, unchanged_cells
-from autograder.journal import Journal, code_digest, judging_key, submission_key
+from autograder.journal import Journal, code_digest, content_digest, judging_key, submission_key
 from autograder.overview import overview_page
 from autograder.report import ExerciseResult, Flag, Isolation, SubmissionReport
 from autograder.similar import Pair, similar_pairs
@@ -251,7 +251,7 @@ class _Run:
         if any(e.max_score != top.get(f"{e.exercise}-hidden", e.max_score) for e in report.exercises):
             self.writer.set_max_scores({e.exercise: e.max_score for e in report.exercises})
         cells = student_cells(submission.content if report.status == "graded" else None, self.known)
-        content = hashlib.sha256(submission.content or b"").hexdigest()
+        content = content_digest(submission.content or b"")
         self._write_notebook(student, report, cells)
         new = before.get("content") != content
         handed = Handed(student, submission.timestamp, unchanged_cells(self.release, cells), new)

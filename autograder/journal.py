@@ -80,12 +80,12 @@ class Journal:
     def judged(self, key: str, student: str, content: bytes, report: SubmissionReport) -> None:
         """Keep a report. Raises OSError where the disk does not take it; the journal stays readable."""
         record = {"kind": "judged", "key": key, "student": student, "report": report.to_dict()}
-        self._append(record | {"content": hashlib.sha256(content).hexdigest()})
+        self._append(record | {"content": content_digest(content)})
 
     def attempt(self, student: str, content: bytes) -> int:
         """Which of a student's different submissions this is, from 0; one that comes again keeps its number."""
         seen = self._attempts.get(student, [])
-        digest = hashlib.sha256(content).hexdigest()
+        digest = content_digest(content)
         return seen.index(digest) if digest in seen else len(seen)
 
     def written(self, student: str) -> dict[str, str]:
@@ -114,6 +114,11 @@ def judging_key(room: Classroom, chapter: str, isolation: str) -> bytes:
     private = room.private_tests(chapter)
     digest.update(private.read_bytes() if private else b"no private tests")
     return digest.digest()
+
+
+def content_digest(content: bytes) -> str:
+    """What stands in the journal for a submission's bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def submission_key(base: bytes, student: str, content: bytes) -> str:

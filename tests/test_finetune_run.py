@@ -331,7 +331,7 @@ def test_what_is_published_of_a_report_quotes_nobody(whole: Path, tmp_path: Path
     assert kept["result"]["macro_f1"]["mean"] == pytest.approx(
         summary["result"]["macro_f1"]["mean"], abs=1e-5
     )
-    made = finetune_excerpt.excerpt({"command": "course finetune --output /home/ann/my/toy --epochs 2"})
+    made = finetune_excerpt.excerpt({"command": "course finetune --output /data/my/toy --epochs 2"})
     assert made["command"] == "course finetune --output runs/toy --epochs 2"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coursebuild.paths import Paths
-from coursebuild.steps import run_step
+from coursebuild.steps import Steps
 
 
 @pytest.fixture
@@ -34,40 +34,40 @@ class Release:
 
 def test_nothing_is_done_twice(paths: Paths) -> None:
     step = Release(paths)
-    assert [run_step("release", step, paths) for _ in range(3)] == [0, 0, 0]
+    assert [Steps(paths).run("release", step) for _ in range(3)] == [0, 0, 0]
     assert step.runs == 1
 
 
 @pytest.mark.parametrize("changed", ["book/chapters/01_one.md", "constraints.txt", "notebooks/01_one.ipynb"])
 def test_a_changed_file_counts_whether_it_was_read_or_written(paths: Paths, changed: str) -> None:
     step = Release(paths)
-    run_step("release", step, paths)
+    Steps(paths).run("release", step)
     (paths.root / changed).write_text("something else")
-    run_step("release", step, paths)
+    Steps(paths).run("release", step)
     assert step.runs == 2
-    run_step("release", step, paths)
+    Steps(paths).run("release", step)
     assert step.runs == 2
 
 
 def test_what_is_gone_is_made_again(paths: Paths) -> None:
     step = Release(paths)
-    run_step("release", step, paths)
+    Steps(paths).run("release", step)
     step.output.unlink()
-    run_step("release", step, paths)
+    Steps(paths).run("release", step)
     assert step.output.is_file()
 
 
 def test_a_step_that_failed_is_run_again(paths: Paths) -> None:
     step = Release(paths)
     step.status = 1
-    assert [run_step("release", step, paths) for _ in range(2)] == [1, 1]
+    assert [Steps(paths).run("release", step) for _ in range(2)] == [1, 1]
     assert step.runs == 2
 
 
 def test_a_broken_record_costs_only_a_run(paths: Paths) -> None:
     step = Release(paths)
-    run_step("release", step, paths)
+    Steps(paths).run("release", step)
     (paths.build / "steps.json").write_text("{")
-    run_step("release", step, paths)
-    run_step("release", step, paths)
+    Steps(paths).run("release", step)
+    Steps(paths).run("release", step)
     assert step.runs == 2

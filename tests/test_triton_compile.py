@@ -7,11 +7,11 @@ import torch
 
 pytest.importorskip("attention_from_scratch.triton_support")
 from attention_from_scratch.triton_compile import (
-    SHARED_LIMIT,
     TARGETS,
     Compiled,
     Request,
     compile_ahead,
+    unfit,
 )
 from attention_from_scratch.triton_shipped import FORWARD, WIDTHS, attention_request, shipped
 
@@ -68,12 +68,8 @@ def test_wide_tiles_use_a_hopper_s_own_matrix_instruction() -> None:
 
 
 def _fault(request: Request, compiled: Compiled) -> str:
-    if compiled.error:
-        return compiled.error
-    if compiled.spills:
-        return f"{compiled.spills} spills"
-    if compiled.shared > SHARED_LIMIT[request.target]:
-        return f"{compiled.shared} bytes of shared memory, {SHARED_LIMIT[request.target]} are there"
+    if reason := unfit(compiled, request.target):
+        return reason
     multiplies = "delta" not in request.kernel and "*fp32" not in request.types.get("q_ptr", "")
     if multiplies and not compiled.matrix_instructions:
         return "no tensor-core instruction"

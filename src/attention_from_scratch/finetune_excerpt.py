@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from attention_from_scratch.finetune_checkpoint import read_json
+from attention_from_scratch.finetune_settings import FineTuneError
 from attention_from_scratch.whole_files import write_whole
 
 DIGITS = 5
@@ -51,14 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m attention_from_scratch.finetune_excerpt RUN_FOLDER FILE", file=sys.stderr)
         return 2
-    report = Path(arguments[0]) / "report.json"
     try:
-        found = json.loads(report.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        print(
-            f"{report} cannot be read ({error}); it is there when `course finetune` has ended",
-            file=sys.stderr,
-        )
+        found = read_json(Path(arguments[0]) / "report.json")
+    except FineTuneError as problem:
+        print(f"{problem}; it is there when `course finetune` has ended", file=sys.stderr)
         return 2
     write_whole(Path(arguments[1]), _text(excerpt(found)) + "\n")
     return 0

@@ -75,6 +75,17 @@ class Compiled:
     instructions: int = 0
 
 
+def unfit(compiled: Compiled, target: str) -> str:
+    """Why a program should not run on this target, or nothing: it is none, it spills, or its tiles do not fit."""
+    if compiled.error:
+        return compiled.error
+    if compiled.spills:
+        return f"{compiled.spills} spills"
+    if compiled.shared > SHARED_LIMIT[target]:
+        return f"{compiled.shared} bytes of shared memory, {SHARED_LIMIT[target]} are there"
+    return ""
+
+
 def compile_ahead(requests: list[Request], path: list[str] | None = None) -> list[Compiled]:
     """Compile every request in one fresh Python; `path` is put before its module search path.
 

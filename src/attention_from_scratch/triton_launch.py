@@ -105,8 +105,7 @@ SINGLE = {
     "dkdv": ((32, 32, 4, 1), (32, 32, 8, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
     "dq": ((32, 32, 4, 1), (32, 32, 4, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
 }
-SINGLE_ON_AMD = {
-    "forward": ((32, 32, 4, 1), (32, 32, 4, 1), (32, 16, 8, 1), (32, 16, 8, 1)),
+SINGLE_ON_AMD = SINGLE | {
     "dkdv": ((16, 32, 8, 1), (16, 32, 8, 1), (16, 16, 8, 1), (16, 16, 4, 1)),
     "dq": ((32, 32, 4, 1), (32, 32, 4, 1), (32, 16, 8, 1), (16, 16, 4, 1)),
 }
@@ -116,8 +115,6 @@ TABLES = {
     (True, False): SINGLE,
     (True, True): SINGLE_ON_AMD,
 }
-
-
 NAMES = ("BLOCK_Q", "BLOCK_K", "num_warps", "num_stages")
 _chosen: dict[tuple[str, int, torch.dtype], dict[str, int]] = {}
 

@@ -9,6 +9,7 @@ import torch
 
 from attention_from_scratch.triton_compile import Request
 from attention_from_scratch.triton_launch import DELTA_ROWS, tiles
+from attention_from_scratch.triton_support import triton
 
 __all__ = ["WIDTHS", "attention_request", "shipped"]
 
@@ -53,14 +54,15 @@ def attention_request(
     constants: dict[str, Any] = {
         f"{name}_dim": 1 for name in tensors
     }  # as Triton itself treats a stride of 1
-    constants |= {"CAUSAL": masked, "HAS_LENGTHS": masked, "DIM": width, "BLOCK_D": block_of(width), **tiles}
+    constants |= {
+        "CAUSAL": masked,
+        "HAS_LENGTHS": masked,
+        "DIM": width,
+        "BLOCK_D": max(16, triton.next_power_of_2(width)),
+        **tiles,
+    }
     options = {name: size for name, size in sizes.items() if not name.isupper()}
     return Request(kernel, target, types, constants, options, tuple(strides) if aligned else ())
-
-
-def block_of(width: int) -> int:
-    """The power of two that holds a head, and that the tensor cores can multiply."""
-    return max(16, 1 << (width - 1).bit_length())
 
 
 def shipped(

@@ -21,18 +21,25 @@ WRITTEN = {
 }
 
 
-def run_step(name: str, run: Callable[[], int], paths: Paths = REPOSITORY) -> int:
-    """Run a step, unless its files are just as they were after it last succeeded; returns its exit status."""
-    record = paths.build / "steps.json"
-    read = _contents(paths.root, READ)
-    if _known(record).get(name) == [read, _times(paths.root, WRITTEN[name])]:
-        print(f"course {name}: nothing has changed since the last time")
-        return 0
-    status = run()
-    if status == 0:
-        known = _known(record) | {name: [read, _times(paths.root, WRITTEN[name])]}
-        write_whole(record, json.dumps(known, indent=1))
-    return status
+class Steps:
+    """The steps of one run; what they read is looked at once, since none of them writes into it."""
+
+    def __init__(self, paths: Paths = REPOSITORY) -> None:
+        self.paths, self.read = paths, _contents(paths.root, READ)
+
+    def run(self, name: str, step: Callable[[], int]) -> int:
+        """Run a step, unless its files are just as they were after it last succeeded; returns its exit status."""
+        record = self.paths.build / "steps.json"
+        if _known(record).get(name) == self._state(name):
+            print(f"course {name}: nothing has changed since the last time")
+            return 0
+        status = step()
+        if status == 0:
+            write_whole(record, json.dumps(_known(record) | {name: self._state(name)}, indent=1))
+        return status
+
+    def _state(self, name: str) -> list[str]:
+        return [self.read, _times(self.paths.root, WRITTEN[name])]
 
 
 def _known(record: Path) -> dict[str, list[str]]:

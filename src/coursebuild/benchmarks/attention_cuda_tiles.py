@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from attention_from_scratch.triton_compile import SHARED_LIMIT, Compiled, Request, compile_ahead
+from attention_from_scratch.triton_compile import Compiled, Request, compile_ahead, unfit
 from attention_from_scratch.triton_launch import AMD, NAMES, choose_tiles, tiles
 from attention_from_scratch.triton_shipped import BACKWARD, FORWARD, attention_request
 from coursebuild.benchmarks.attention_cuda_peers import Cell, draw, first_line, ours
@@ -37,16 +37,6 @@ def compile_together(requests: list[Request]) -> list[Compiled]:
     with ThreadPoolExecutor(workers) as pool:
         parts = list(pool.map(compile_ahead, [requests[start::workers] for start in range(workers)]))
     return [parts[number % workers][number // workers] for number in range(len(requests))]
-
-
-def unfit(compiled: Compiled, target: str) -> str:
-    """Why a candidate is not timed, or nothing."""
-    if compiled.error:
-        return compiled.error
-    if compiled.spills:
-        return f"{compiled.spills} spills"
-    too_much = compiled.shared > SHARED_LIMIT[target]
-    return f"{compiled.shared} bytes of shared memory" if too_much else ""
 
 
 def tune(

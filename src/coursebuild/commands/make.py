@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     from coursebuild import cli
     from coursebuild.chapter import all_chapters
     from coursebuild.paths import ROOT
-    from coursebuild.steps import SAMPLE, run_step
+    from coursebuild.steps import SAMPLE, Steps
 
     sample = ROOT / SAMPLE
     chapters = all_chapters()
@@ -28,13 +28,14 @@ def run(arguments: argparse.Namespace) -> int:
         make_sample(sample, chapters)
         return 0
 
-    steps: dict[str, Callable[[], int]] = {
+    parts: dict[str, Callable[[], int]] = {
         "release": partial(cli.main, ["release"]),
         "build": partial(cli.main, ["build"]),
         "class sample": hand_in,
     }
-    for name, step in steps.items():
-        status = run_step(name, step)
+    steps = Steps()
+    for name, part in parts.items():
+        status = steps.run(name, part)
         if status:
             return status
     worst = 0
