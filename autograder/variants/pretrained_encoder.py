@@ -856,23 +856,7 @@ def load_pretrained(model, weights):
         "names_the_first_only",
         caught_by="missing_tensors_are_refused_by_name",
         because="complains at the first fault: the reader mends one name at a time",
-        body="""
-def load_pretrained(model, weights):
-    parameters, mapped = dict(model.named_parameters()), {}
-    for name, value in weights.items():
-        ours = map_parameter_name(name)
-        if ours is None:
-            continue
-        if ours not in parameters or ours in mapped:
-            raise ValueError(f"no place for {name}")
-        if parameters[ours].shape != value.shape:
-            raise ValueError(f"the shape of {name} differs")
-        mapped[ours] = value
-    for name in parameters:
-        if name not in mapped:
-            raise ValueError(f"nothing was given for {name}")
-    model.load_state_dict(mapped)
-""",
+        edit=("{', '.join(names)}", "{names[0]}"),
     ),
     wrong(
         "load_pretrained",
