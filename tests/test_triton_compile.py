@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,7 +15,17 @@ from attention_from_scratch.triton_compile import (
     compile_ahead,
     unfit,
 )
-from attention_from_scratch.triton_shipped import FORWARD, WIDTHS, attention_request, shipped
+from attention_from_scratch.triton_fast_launch import FastTile
+from attention_from_scratch.triton_shipped import (
+    FAST_WIDTHS,
+    FORWARD,
+    MAJOR,
+    WIDTHS,
+    attention_request,
+    fast_request,
+    shipped,
+    shipped_fast,
+)
 
 # Everything is marked slow but the widths of most models on one target: a kernel takes about a second to compile.
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -65,6 +77,40 @@ def test_wide_tiles_use_a_hopper_s_own_matrix_instruction() -> None:
         if "delta" not in request.kernel
     }
     assert set(kinds.values()) == {"HGMMA"}, kinds
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", MAJOR)
+def test_the_fast_kernels_fit_the_chips_that_have_tensor_descriptors(target: str) -> None:
+    requests = [
+        *shipped_fast(target, torch.float16, (*FAST_WIDTHS, 80), masked=True),
+        *shipped_fast(target, torch.bfloat16, (64, 128), masked=True),
+        *shipped_fast(target, torch.float16, (64, 128), masked=False),
+    ]
+    assert not faults(requests)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", MAJOR)
+def test_warps_are_specialised_where_a_tile_asks_for_it(target: str) -> None:
+    """Each of the fast path's claims in the program: boxes are copied whole, and warps have jobs of their own."""
+    tile = FastTile(128, 128, 4 if target == "sm_90" else 8, 2)
+    divided = replace(tile, specialize=True)
+    requests = [fast_request("forward", target, torch.bfloat16, 64, one, True) for one in (tile, divided)]
+    together, apart = compile_ahead(requests)
+    assert together.bulk_copies > 0
+    assert apart.bulk_copies > 0
+    assert not together.specialized
+    assert apart.specialized
+    assert not faults(requests[1:])
+
+
+def test_tensor_memory_that_is_not_there_is_seen() -> None:
+    """Of such a kernel the compiler makes an empty program, without an error."""
+    tile = FastTile(128, 128, 8, 2)
+    (made,) = compile_ahead([fast_request("backward", "sm_100", torch.float16, 64, tile, True)])
+    assert not made.error
+    assert "tensor memory" in unfit(made, "sm_100")
 
 
 def _fault(request: Request, compiled: Compiled) -> str:

@@ -155,7 +155,8 @@ def rotary_attention(
 def alibi_bias(heads: int, queries: int, keys: int) -> Float[Tensor, "heads queries keys"]:
     """What each head adds to its scores: −slope × distance between query and key (attention with linear biases).
 
-    The queries are the last positions of the keys: query i stands at i + keys − queries. Distances count both ways.
+    The queries are the last positions of the keys: query i stands at i + keys − queries. With more queries than keys
+    this is negative for the first ones, which stand before key 0. Distances count both ways.
     In float32. For a power of two, head h (from 0) has the slope 2^(−8(h+1) / heads). Any other number of heads takes
     the slopes of n heads, the largest power of two below, and then those of 2n heads number 0, 2, 4, … until
     there are enough.

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SHARED_LIMIT", "TARGETS", "Compiled", "Request", "as_module", "compile_ahead"]
+__all__ = ["SHARED_LIMIT", "TARGETS", "Compiled", "Request", "as_module", "compile_ahead", "unfit"]
 
 TARGETS = {
     "sm_80": ("cuda", 80, 32),
@@ -34,6 +34,7 @@ SHARED_LIMIT = {
     "sm_100": 232_448,
     "gfx942": 65_536,
 }  # bytes a block may use
+TENSOR_MEMORY_LIMIT = 512  # columns; the memory beside the tensor cores of sm_100, where accumulators live
 MATRIX_INSTRUCTIONS = {
     "sm_80": r"\bHMMA",
     "sm_90": r"\bHG?MMA",  # HGMMA: a whole warp group multiplies out of shared memory; HMMA: one warp, out of registers
@@ -63,7 +64,8 @@ class Compiled:
     """What the compiler made: `error` is empty where it made something. Sizes are bytes a thread or a block.
 
     `matrix_kinds` names the matrix instructions that are in the program ("HGMMA", "HMMA", "UTCHMMA", "v_mfma"), and
-    `instructions` counts all instructions of it.
+    `instructions` counts all instructions of it. `bulk_copies` are the instructions that move a whole box by a tensor
+    descriptor; `specialized` says that the warps have different jobs; `tensor_memory` counts columns.
     """
 
     error: str = ""
@@ -73,6 +75,9 @@ class Compiled:
     matrix_instructions: int = 0
     matrix_kinds: str = ""
     instructions: int = 0
+    bulk_copies: int = 0
+    specialized: bool = False
+    tensor_memory: int = 0
 
 
 def unfit(compiled: Compiled, target: str) -> str:
@@ -83,6 +88,10 @@ def unfit(compiled: Compiled, target: str) -> str:
         return f"{compiled.spills} spills"
     if compiled.shared > SHARED_LIMIT[target]:
         return f"{compiled.shared} bytes of shared memory, {SHARED_LIMIT[target]} are there"
+    if (
+        compiled.tensor_memory > TENSOR_MEMORY_LIMIT
+    ):  # the compiler then makes an empty program, without a word
+        return f"{compiled.tensor_memory} columns of tensor memory, {TENSOR_MEMORY_LIMIT} are there"
     return ""
 
 
@@ -142,10 +151,11 @@ def _compile(request: Request) -> Compiled:
         count = len(re.findall(r"^\s+[vs]_\w+|^\s+(?:ds|buffer|global)_\w+", text, re.MULTILINE))
         kinds = "v_mfma" if matrices else ""
         return Compiled("", registers, spills, binary.metadata.shared, matrices, kinds, count)
-    return _read_cubin(binary.asm["cubin"], binary.metadata.shared, request.target)
+    columns = getattr(binary.metadata, "tmem_size", 0) or 0
+    return _read_cubin(binary.asm["cubin"], binary.metadata.shared, columns, request.target)
 
 
-def _read_cubin(cubin: bytes, shared: int, target: str) -> Compiled:
+def _read_cubin(cubin: bytes, shared: int, columns: int, target: str) -> Compiled:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
@@ -155,7 +165,9 @@ def _read_cubin(cubin: bytes, shared: int, target: str) -> Compiled:
     matrices = re.findall(MATRIX_INSTRUCTIONS[target], code)
     count = len(re.findall(r"^\s*/\*[0-9a-f]{4,}\*/\s+\S", code, re.MULTILINE))
     kinds = " ".join(sorted(set(matrices)))
-    return Compiled("", registers, spills, shared, len(matrices), kinds, count)
+    boxes = len(re.findall(r"\bUTMA(?:LDG|STG|REDG)", code))
+    specialized = "USETMAXREG" in code  # one warp group hands registers to another
+    return Compiled("", registers, spills, shared, len(matrices), kinds, count, boxes, specialized, columns)
 
 
 def _cuobjdump(flag: str, file: str) -> str:

@@ -36,22 +36,25 @@ LAYOUTS: dict[int, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
 """For each number of axes, name: (order of the axes in memory, step along each axis)."""
 
 
-def _inside(like: Tensor, layout: str, fill: float) -> tuple[Tensor, Tensor]:
+def _inside(like: Tensor, layout: str, fill: float, margin: int) -> tuple[Tensor, Tensor]:
     """A flat buffer full of `fill`, and a view inside it with the shape, dtype and device of `like`."""
     shape = tuple(like.shape)
     order, steps = LAYOUTS[len(shape)][layout]
-    sizes = [shape[axis] * steps[axis] + 2 * MARGIN for axis in order]
+    sizes = [shape[axis] * steps[axis] + 2 * margin for axis in order]
     buffer = torch.full((2 * GUARD + math.prod(sizes),), fill, dtype=like.dtype, device=like.device)
-    cut = [slice(MARGIN, MARGIN + shape[axis] * steps[axis], steps[axis]) for axis in order]
+    cut = [slice(margin, margin + shape[axis] * steps[axis], steps[axis]) for axis in order]
     back = [order.index(axis) for axis in range(len(order))]
     return buffer, buffer[GUARD:-GUARD].view(sizes)[tuple(cut)].permute(
         back
     )  # the axes in their usual order again
 
 
-def poisoned(x: Float[Tensor, "*axes"], layout: str) -> Float[Tensor, "*axes"]:
-    """The numbers of `x` as a view into a buffer of NaN, in one of the `LAYOUTS`."""
-    _, view = _inside(x, layout, math.nan)
+def poisoned(x: Float[Tensor, "*axes"], layout: str, margin: int = MARGIN) -> Float[Tensor, "*axes"]:
+    """The numbers of `x` as a view into a buffer of NaN, in one of the `LAYOUTS`, `margin` numbers from each edge.
+
+    A margin of 8 numbers of two bytes lets every row begin at a multiple of 16 bytes, which some hardware asks for.
+    """
+    _, view = _inside(x, layout, math.nan, margin)
     return view.copy_(x)
 
 
@@ -59,7 +62,7 @@ class Fence:
     """Room for an output: `view` is full of NaN, and `fault` says afterwards what a kernel did to it and around it."""
 
     def __init__(self, like: Float[Tensor, "*axes"], layout: str) -> None:
-        self.buffer, self.view = _inside(like, layout, CANARY)
+        self.buffer, self.view = _inside(like, layout, CANARY, MARGIN)
         self.view.fill_(math.nan)
 
     def fault(self) -> str:

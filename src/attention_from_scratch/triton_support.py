@@ -35,6 +35,17 @@ if INTERPRETED and isinstance(tl.sum, triton.runtime.JITFunction):
     for _module in (triton.language.standard, triton.language.random, triton.language):
         importlib.reload(_module)
 
+if INTERPRETED and not hasattr(triton.runtime.interpreter.InterpreterBuilder, "create_descriptor_reduce"):
+    # The interpreter loads and stores by tensor descriptors but cannot add by them. Its programs run one after the
+    # other, so to load, add and store is the same.
+    def _add_by_descriptor(builder, kind, descriptor, value, offsets):
+        """`descriptor.atomic_add` for the interpreter; the only kind of reduction that the course uses."""
+        before = builder.create_descriptor_load(descriptor, offsets, None, None)
+        after = triton.runtime.interpreter.TensorHandle(before.data + value.data, value.dtype)
+        builder.create_descriptor_store(descriptor, after, offsets)
+
+    triton.runtime.interpreter.InterpreterBuilder.create_descriptor_reduce = _add_by_descriptor
+
 
 def check_runnable(*tensors: Tensor) -> None:
     """Raise ValueError unless a kernel can read these tensors here: one device, and one that the kernels run on."""

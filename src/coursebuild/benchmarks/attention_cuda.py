@@ -31,9 +31,10 @@ from coursebuild.benchmarks.attention_cuda_peers import (
     gate_errors,
     peers,
     short_cell,
+    trial_cell,
 )
 from coursebuild.benchmarks.attention_cuda_summary import summary, table
-from coursebuild.benchmarks.attention_cuda_tiles import CANDIDATES, Tile, tune
+from coursebuild.benchmarks.attention_cuda_tiles import CANDIDATES, FAMILIES, Tile, tune
 from coursebuild.errors import CourseError
 
 ROUNDS = 3
@@ -184,7 +185,7 @@ def run(
     dtype: torch.dtype = torch.bfloat16,
     grid: list[Cell] | None = None,
     everybody: list[Peer] | None = None,
-    candidates: dict[str, list[Tile]] | None = None,
+    candidates: dict[str, dict[str, list[Tile]]] | None = None,
     largest: int = 8192,
     seconds: float = SECONDS,
 ) -> int:
@@ -195,31 +196,37 @@ def run(
     everybody, grid = everybody or peers(), grid or cells()
     candidates = CANDIDATES if candidates is None else candidates
     roof = bench.ceilings(largest)
-    about: dict[str, Any] = {
+    head: dict[str, Any] = {
         "schema": 2, "command": "course bench attention --device cuda", "machine": _machine(device),
         "measured": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "dtype": str(dtype).removeprefix("torch."),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in ("torch", "triton")},
         "rounds": ROUNDS, "ceilings": roof,
     }  # fmt: skip
-    bench.report = about | bench.report
+    bench.report = head | bench.report
     print(f"{bench.report['machine']['device']}: product {roof['matmul_flops_per_second'] / 1e12:.3g} TFLOP/s, "
           f"copy {roof['copy_bytes_per_second'] / 1e12:.3g} TB/s")  # fmt: skip
-    tuned: set[int] = set()
+    tuned: set[tuple[str, int, bool]] = set()
     for cell in grid:
         if bench.is_late():
             bench.report["left_out"].append({"shape": vars(cell), "why": f"{seconds:.0f} s were used up"})
             continue
         admitted = bench.admitted(cell, everybody)
-        if cell.dim not in tuned and any(peer.name == "ours" for peer in admitted):
-            tuned.add(cell.dim)
-            bench.report["tiles"] += tune(cell, dtype, device, bench.milliseconds, candidates)
+        for name in [peer.name for peer in admitted if peer.name in FAMILIES]:
+            about = (name, cell.dim, FAMILIES[name].by_mask and cell.causal)
+            if about not in tuned:
+                tuned.add(about)
+                mine = candidates.get(name, {})
+                bench.report["tiles"] += tune(
+                    name, cell, trial_cell(cell), dtype, device, bench.milliseconds, mine
+                )
+                _write(bench, json_file)
         results = list(bench.measure(cell, admitted))
         bench.report["cells"] += results
         print(table(_named(cell), results, roof), flush=True)
         bench.report["summary"] = summary(bench.report["cells"])
         _write(bench, json_file)
     for line in bench.report.get("summary", []):
-        print(f"{line['kind']:8s} d{line['dim']:<4d} {'causal' if line['causal'] else 'full  '} "
+        print(f"{line['mine']:9s} {line['kind']:8s} d{line['dim']:<4d} {'causal' if line['causal'] else 'full  '} "
               f"{line['ratio']:.2f} × {line['peer']} ({line['cells']} cells of 8k and 16k)")  # fmt: skip
     if bench.report["left_out"]:
         print(f"{len(bench.report['left_out'])} of {len(grid)} cells were left out: the time was used up")

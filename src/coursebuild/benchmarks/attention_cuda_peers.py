@@ -14,6 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from attention_from_scratch.triton_attention_backward import TritonAttention
 from attention_from_scratch.triton_attention_forward import attention_specification
+from attention_from_scratch.triton_fast_backward import FastAttention
+from attention_from_scratch.triton_fast_launch import why_not_fast
 
 __all__ = [
     "Cell",
@@ -24,8 +26,10 @@ __all__ = [
     "gate_errors",
     "naive",
     "ours",
+    "ours_fast",
     "peers",
     "short_cell",
+    "trial_cell",
 ]
 
 TOKENS, WIDTH = 16384, 2048  # batch · length and heads · dim of every cell of the grid
@@ -81,6 +85,11 @@ def short_cell(cell: Cell) -> Cell:
     return Cell(1, 2 * cell.heads // cell.groups, 2, length, cell.dim, cell.causal)
 
 
+def trial_cell(cell: Cell) -> Cell:
+    """The cell that tiles are tried on: more blocks than a GPU has multiprocessors, so that programs take several."""
+    return Cell(1, 16 * cell.heads // cell.groups, 16, min(cell.length, 2048), cell.dim, cell.causal)
+
+
 def naive(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     """Three steps, each through memory."""
     share = q.shape[1] // k.shape[1]
@@ -95,6 +104,15 @@ def naive(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 def ours(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
     """The kernels of chapters 10 and 11."""
     out: Tensor = TritonAttention.apply(q, k, v, causal, None, q.shape[-1] ** -0.5)
+    return out
+
+
+def ours_fast(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
+    """The kernels for recent GPUs; where they do not apply it fails, so that nobody takes others for them."""
+    scale = q.shape[-1] ** -0.5
+    if fault := why_not_fast(q, k, v, scale):
+        raise ValueError(f"the fast kernels are not for this: {fault}")
+    out: Tensor = FastAttention.apply(q, k, v, causal, None, scale)
     return out
 
 
@@ -136,6 +154,7 @@ def peers() -> list[Peer]:
     torch._functorch.config.donated_buffer = False  # the backward pass of one graph is run many times
     return [
         Peer("ours", ours),
+        Peer("ours fast", ours_fast),
         Peer("SDPA flash", fused(SDPBackend.FLASH_ATTENTION)),
         Peer("SDPA cuDNN", fused(SDPBackend.CUDNN_ATTENTION)),
         Peer("FlexAttention", flex()),
