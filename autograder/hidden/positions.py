@@ -518,13 +518,16 @@ def slopes_of_any_other_number(student: Student, draw: Draw) -> None:
 
 @alibi_bias.test(
     points=1,
-    says="queries and keys are aligned at the wrong end: when there are fewer queries than keys, the queries are the last positions, so query i stands at i + keys − queries; a single query is the last",
+    says="queries and keys are aligned at the wrong end: the last query stands at the last key, so query i stands at i + keys − queries; a single query is the last, and of more queries than keys the first stand before key 0",
 )
 def queries_are_the_last_positions(student: Student, draw: Draw) -> None:
     heads = draw.choice([2, 4])
     for queries in (1, draw.integer(2, 5)):
         keys = queries + draw.integer(1, 9)
         close(student.alibi_bias(heads, queries, keys), reference.alibi_bias(heads, queries, keys))
+    keys = draw.integer(2, 5)
+    queries = keys + draw.integer(2, 9)
+    close(student.alibi_bias(heads, queries, keys), reference.alibi_bias(heads, queries, keys))
 
 
 QUESTIONS = [

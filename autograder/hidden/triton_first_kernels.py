@@ -143,8 +143,8 @@ def scores_of_any_size(student: Student, draw: Draw) -> None:
     says="the kernel assumes how x lies in memory: number j of row i lies i·x_row + j·x_column behind the pointer, for x and out each with its own strides",
 )
 def any_strides(student: Student, draw: Draw) -> None:
-    rows, columns = draw.primes(2)
-    x = scores(draw, rows, columns)
+    # rows of whole blocks: masks are asked elsewhere
+    x = scores(draw, draw.choice([3, 5, 7]), draw.choice([4, 8, 16]))
     for layout in ("columns", "gaps"):
         answer = launch(student, "softmax", [x], x, layouts=[layout])
         close(answer, x.softmax(1), FLOAT32)
@@ -165,7 +165,7 @@ def half_precision_is_computed_in_single(student: Student, draw: Draw) -> None:
 
 
 layer_norm_kernel = Exercise("layer_norm_kernel")
-EPS = 1e-5
+EPS = 1e-7  # too small to be seen: where it stands is asked by a test of its own
 
 
 def layer_norm_inputs(draw: Draw, rows: int, columns: int) -> list[Tensor]:
@@ -185,7 +185,7 @@ def normed(tensors: list[Tensor], eps: float) -> Tensor:
     says="a row whose length is a power of two comes out wrong: mean 0 and variance 1, then weight and bias of each column; the variance divides by the number of columns, not by one less",
 )
 def rows_are_normed(student: Student, draw: Draw) -> None:
-    tensors = layer_norm_inputs(draw, draw.choice([3, 5]), draw.choice([4, 8, 16]))
+    tensors = layer_norm_inputs(draw, draw.choice([3, 5]), draw.choice([8, 16]))
     answer = launch(student, "layer_norm", tensors, tensors[0], before=(EPS,))
     close(answer, normed(tensors, EPS).float(), FLOAT32)
 

@@ -1109,6 +1109,20 @@ ALIBI = [
     ),
     wrong(
         "alibi_bias",
+        "more_queries_than_keys_from_the_start",
+        caught_by="queries_are_the_last_positions",
+        because="moves the queries to the end only when there are fewer of them than keys",
+        edit=("+ keys - queries\n", "+ max(0, keys - queries)\n"),
+    ),
+    wrong(
+        "alibi_bias",
+        "nobody_before_the_first_key",
+        caught_by="queries_are_the_last_positions",
+        because="puts all queries that stand before the first key on it",
+        edit=("+ keys - queries\n", "+ keys - queries\n    here = here.clamp(min=0)\n"),
+    ),
+    wrong(
+        "alibi_bias",
         "zeros",
         caught_by="every_step_costs_one_slope",
         because="the right shape, zeros",

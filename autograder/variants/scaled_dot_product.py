@@ -45,6 +45,16 @@ def score_variance(d, trials, rng):
 def score_variance(d, trials, rng):
     return float((rng.standard_normal((100, d)) * rng.standard_normal((100, d))).sum(axis=1).var())
 '''),
+    wrong("score_variance", "all_pairs_of_half", caught_by="more_trials_less_noise",
+          because="half as many queries and keys, and every query meets every key: more numbers, but not independent ones",
+          body='''
+def score_variance(d, trials, rng):
+    half = trials // 2
+    queries, keys = rng.standard_normal((2, half, d))
+    # the table queries @ keys.T would take gigabytes; these are its mean and its mean square
+    mean = queries.mean(axis=0) @ keys.mean(axis=0)
+    return float(np.sum((queries.T @ queries) * (keys.T @ keys)) / half**2 - mean**2)
+'''),
     wrong("score_variance", "the_global_generator", caught_by="same_seed_same_estimate",
           because="draws from NumPy's global state and ignores the generator",
           body='''
