@@ -24,6 +24,7 @@ from attention_from_scratch.triton_fast_launch import (
     why_not_fast,
 )
 from attention_from_scratch.triton_fences import poisoned
+from attention_from_scratch.triton_operator import fast_attention_operator
 
 pytestmark = pytest.mark.skipif(not hopper_or_newer(), reason="needs tensor descriptors")
 
@@ -83,16 +84,20 @@ def drawn(*shape: int) -> list[Tensor]:
     ]
 
 
-def test_nan_behind_the_length_is_never_read() -> None:
-    """Padding may hold anything: boxes of keys and values end at the length."""
-    q, k, v = drawn(2, 2, 33, 16)
-    lengths = torch.tensor([33, 7], device=DEVICE)
-    clean = fast_attention(q, k, v, False, lengths, 0.25)
+@pytest.mark.parametrize("tile", TILES)
+def test_nan_behind_the_length_is_never_read(tile: str) -> None:
+    """Padding may hold anything: boxes of keys and values end at the length, in whole blocks of keys too."""
+    choose_fast_tile("forward", 16, False, TILES[tile])
+    q, k, v = drawn(2, 2, 64, 16)
+    lengths = torch.tensor([64, 7], device=DEVICE)
+    expected, _ = attention_specification(q.double(), k.double(), v.double(), False, lengths, 0.25)
+    clean, _ = fast_attention(q, k, v, False, lengths, 0.25)
+    assert error(clean, expected) <= 6e-4  # float16, as in the grid
     for x in (k, v):
         x[1, :, 7:] = math.nan
     leaves = [x.requires_grad_() for x in (q, k, v)]
     spoiled = FastAttention.apply(*leaves, False, lengths, 0.25)
-    assert torch.equal(spoiled, clean[0])
+    assert torch.equal(spoiled, clean)
     dq, dk, dv = torch.autograd.grad(spoiled.float().sum(), leaves)
     assert all(x.isfinite().all() for x in (dq, dk, dv))
     assert not dk[1, :, 7:].any()
@@ -118,6 +123,26 @@ def test_an_expanded_upstream_gradient() -> None:
     for leaf, other in zip(leaves, torch.autograd.grad(expected.sum(), exact), strict=True):
         assert leaf.grad is not None
         assert error(leaf.grad, other) <= 9e-4  # float16 gradients, as in the grid
+
+
+def test_the_operator_has_gradients_of_both_results_and_is_kept_whole() -> None:
+    """`opcheck` looks at the registration; `torch.compile` must give the gradients of float64, lse's own included."""
+    upstream = torch.randn(1, 2, 33, generator=torch.Generator().manual_seed(3)).to(DEVICE)
+
+    def loss(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        out, lse = fast_attention_operator(q, k, v, None, True, 0.3)
+        return out.double().sum() + (lse * upstream).double().sum()
+
+    leaves = [x.requires_grad_() for x in drawn(1, 2, 33, 16)]
+    report = torch.library.opcheck(fast_attention_operator, (*leaves, None, True, 0.3))
+    assert set(report.values()) == {"SUCCESS"}
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    exact = [x.detach().double().requires_grad_() for x in leaves]
+    qd, kd, vd = exact
+    expected, expected_lse = attention_specification(qd, kd, vd, True, None, 0.3)
+    wanted = torch.autograd.grad(expected.sum() + (expected_lse * upstream).sum(), exact)
+    for one, other in zip(torch.autograd.grad(compiled(*leaves), leaves), wanted, strict=True):
+        assert error(one, other) <= 9e-4  # float16 gradients, as in the grid
 
 
 UNSUITED = [

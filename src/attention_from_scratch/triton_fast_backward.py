@@ -102,6 +102,7 @@ def fast_attention_backward(
     v: Float[Tensor, "batch groups keys dim"],
     out: Float[Tensor, "batch heads queries dim"],
     lse: Float[Tensor, "batch heads queries"],
+    dlse: Float[Tensor, "batch heads queries"] | None,
     causal: bool,
     lengths: Int[Tensor, " batch"] | None,
     scale: float,
@@ -112,12 +113,14 @@ def fast_attention_backward(
 ]:
     """`(dq, dk, dv)` by the fast kernel where `why_not_fast` has no objection, else by those of chapter 11.
 
+    Arguments and results are those of `triton_attention_backward`.
+
     Raises ValueError for what neither takes.
     Source: Dao 2023, algorithm 2.
     """
     check_inputs(q, k, v, lengths)
     if q.numel() == 0 or k.numel() == 0 or why_not_fast(q, k, v, scale):
-        return triton_attention_backward(dout, q, k, v, out, lse, None, causal, lengths, scale)
+        return triton_attention_backward(dout, q, k, v, out, lse, dlse, causal, lengths, scale)
     if why_not_fast(dout, dout, dout, scale):
         dout = dout.contiguous()  # the gradient of a sum, say, is one number with strides of zero
     batch, heads, queries, dim = q.shape
@@ -130,6 +133,8 @@ def fast_attention_backward(
     delta_kernel[(triton.cdiv(queries, DELTA_ROWS), batch * heads)](
         out, dout, delta, *out.stride(), *dout.stride(), heads, queries, BLOCK_Q=DELTA_ROWS, **constants
     )
+    if dlse is not None:
+        delta -= dlse  # lse's own gradient by the scores is the weights: it joins where delta stands
     tile = fast_tile("backward", dim, causal, hopper_or_newer())
     allow_scratch()
     fast_backward_kernel[(triton.cdiv(keys, tile.block_k) * batch * groups,)](
@@ -159,5 +164,5 @@ class FastAttention(torch.autograd.Function):
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
         """One gradient for each argument of `forward`; None for those that have none."""
         q, k, v, out, lse, lengths = ctx.saved_tensors
-        dq, dk, dv = fast_attention_backward(dout, q, k, v, out, lse, ctx.causal, lengths, ctx.scale)
+        dq, dk, dv = fast_attention_backward(dout, q, k, v, out, lse, None, ctx.causal, lengths, ctx.scale)
         return dq, dk, dv, None, None, None
