@@ -77,7 +77,7 @@ def fast_backward_kernel(
             dout = dout_tiles.load([start, 0])
             lse = tl.load(lse_ptr + rows_at + rows, mask=in_row, other=0.0)
             delta = tl.load(delta_ptr + rows_at + rows, mask=in_row, other=0.0)
-            seen = in_row[None, :] & (key < end)[:, None]
+            seen = (key < end)[:, None]  # rows that do not exist are zeros in q and dout, and add nothing
             if CAUSAL:
                 seen = seen & (key[:, None] <= rows[None, :] + keys - queries)
             scores = tl.dot(k, q.T) * (scale * 1.4426950408889634)  # (BLOCK_K, BLOCK_Q)
