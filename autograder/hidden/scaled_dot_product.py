@@ -76,7 +76,7 @@ def same_seed_same_estimate(student: Student, draw: Draw) -> None:
 
 @score_variance.test(
     points=1,
-    says="the estimate is not as noisy as the variance of `trials` independent numbers: every trial needs a query and a key of its own, which meet each other and nobody else, and all `trials` of them must count",
+    says="the estimate does not carry the noise of a variance of `trials` independent numbers: every trial needs a query and a key of its own, which meet each other and nobody else, and all `trials` of them must count",
 )
 def more_trials_less_noise(student: Student, draw: Draw) -> None:
     d = draw.choice([2, 3])

@@ -2,7 +2,8 @@
 
 Kernels are launched inside the student's process on inputs that lie in NaN and outputs that lie among canaries; what
 comes back is compared here, with float64. Errors are relative Frobenius errors: float32 3e-6 (some dozens of terms,
-measured 4e-7), float16 6e-4 (one rounding of the weights and one of the result; a float16 accumulator is at 1e-3).
+measured 4e-7), float16 4.5e-4 (one rounding of the weights and one of the result, measured 3e-4; a float16 accumulator
+is at 6.8e-4 and more).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from attention_from_scratch import triton_attention_forward as reference
 from attention_from_scratch.triton_fences import Fence
 from autograder.testing import Draw, Exercise, Student, check
 
-TOLERANCE = {torch.float32: 3e-6, torch.float16: 6e-4}
+TOLERANCE = {torch.float32: 3e-6, torch.float16: 4.5e-4}
 
 HELPERS = '''
 from attention_from_scratch.triton_fences import Fence, poisoned
@@ -160,7 +161,7 @@ def one_tile(student: Student, draw: Draw) -> None:
     says="queries or keys that do not fill a block come out wrong: mask the rows in the store, and give scores of keys that do not exist minus infinity before the maximum and the exponential",
 )
 def tails(student: Student, draw: Draw) -> None:
-    queries, keys = draw.integer(17, 31), draw.integer(17, 31)
+    queries, keys = draw.integer(17, 31), draw.integer(25, 31)
     run_one_head(student, *head(draw, queries, keys, 16), 0.3, (16, 16))
     q, k, v = head(draw, draw.integer(1, 7), draw.integer(1, 7), 32)
     run_one_head(
@@ -234,10 +235,9 @@ def the_diagonal_block_counts(student: Student, draw: Draw) -> None:
     says="with other numbers of keys than queries the diagonal moves: the last query sees all keys, so query i sees keys up to i + keys − queries, and where that is negative there is nothing to visit",
 )
 def aligned_at_the_end(student: Student, draw: Draw) -> None:
-    for queries, keys in (
-        (draw.integer(20, 40), draw.integer(90, 130)),
-        (draw.integer(90, 130), draw.integer(20, 40)),
-    ):
+    # no block of queries ends at the first key of a block of keys: the test above asks for that
+    more, fewer = draw.integer(66, 78), draw.integer(20, 30)
+    for queries, keys in ((fewer + 10, fewer + 10 + more), (fewer + more, fewer)):
         options = {"block_q": 16, "block_k": 32, "queries": queries, "keys": keys, "length": keys}
         visited(student, options | {"causal": True})
 
@@ -260,7 +260,7 @@ def full_blocks(student: Student, draw: Draw) -> None:
     says="queries or keys that do not fill a block come out wrong, or something beside the output is overwritten",
 )
 def ragged_ends(student: Student, draw: Draw) -> None:
-    run(student, inputs(draw, 1, 1, 1, draw.integer(17, 31), draw.integer(17, 31), 16))
+    run(student, inputs(draw, 1, 1, 1, draw.integer(17, 31), draw.integer(25, 31), 16))
     q, k, v = inputs(draw, 1, 1, 1, 1, draw.integer(1, 7), 16)
     run(student, (q + 1, k - 1, v))
 
@@ -274,8 +274,8 @@ def scores_of_any_size_in_any_order(student: Student, draw: Draw) -> None:
     k = k * torch.linspace(0.2, 4.0, 70)[:, None]
     run(student, (q, k, v))
     run(student, (q, k.flip(2), v))
-    big = (30 * q).round() / 4, k.round(), v  # scores that float32 holds exactly, up to some hundreds
-    run(student, big, scale=0.5)
+    # base 2, so that float32 holds scores of some hundreds exactly; the last block's are smaller by more than it can hold
+    run(student, ((30 * q).round() / 4, k.flip(2).round(), v), scale=math.log(2))
 
 
 @attention_forward_kernel.test(
@@ -292,7 +292,7 @@ def every_head_has_its_own(student: Student, draw: Draw) -> None:
     says="the kernel assumes how a tensor lies in memory: each of the four has its own four strides, the innermost one included",
 )
 def any_layout(student: Student, draw: Draw) -> None:
-    drawn = inputs(draw, 2, 2, 2, 7, 19, 16)
+    drawn = inputs(draw, 2, 2, 2, 7, 27, 16)
     run(student, drawn, layouts=("bnhd", "strided", "transposed"), out_layout="bnhd")
     run(student, drawn, layouts=("transposed", "bnhd", "strided"), out_layout="strided")
 
@@ -316,7 +316,7 @@ def causal(student: Student, draw: Draw) -> None:
     says="keys from a batch item's length on are seen, or the length of another item is used: load lengths[batch], and leave out what lies behind, which may be NaN",
 )
 def lengths_hide_the_padding(student: Student, draw: Draw) -> None:
-    keys = draw.integer(33, 50)
+    keys = draw.integer(35, 49)
     q, k, v = inputs(draw, 3, 2, 2, 18, keys, 16)
     lengths = [draw.integer(1, 15), keys, draw.integer(17, 31)]
     run(student, (q, k, v), lengths=lengths)
@@ -329,7 +329,7 @@ def lengths_hide_the_padding(student: Student, draw: Draw) -> None:
 )
 def nothing_to_see(student: Student, draw: Draw) -> None:
     run(student, inputs(draw, 1, 2, 2, 50, 9, 16), causal=True)
-    run(student, inputs(draw, 2, 1, 1, 5, 19, 16), lengths=[0, draw.integer(1, 19)])
+    run(student, inputs(draw, 2, 1, 1, 5, 19, 16), lengths=[0, draw.integer(1, 15)])
 
 
 @attention_forward_kernel.test(
@@ -338,7 +338,7 @@ def nothing_to_see(student: Student, draw: Draw) -> None:
 )
 def neighbours_share_a_group(student: Student, draw: Draw) -> None:
     share, groups = draw.choice([2, 3]), draw.choice([2, 3])
-    run(student, inputs(draw, 2, share * groups, groups, 6, 17, 16))
+    run(student, inputs(draw, 2, share * groups, groups, 6, 13, 16))
 
 
 @attention_forward_kernel.test(
@@ -346,7 +346,7 @@ def neighbours_share_a_group(student: Student, draw: Draw) -> None:
     says="the scale or the base is wrong: the weights are powers of two of score times scale_log2, and lse goes back to the natural logarithm, which is 0.693 times the one of base 2",
 )
 def any_scale(student: Student, draw: Draw) -> None:
-    drawn = inputs(draw, 1, 1, 1, 9, 21, 16)
+    drawn = inputs(draw, 1, 1, 1, 17, 27, 16)
     for scale in (draw.choice([0.07, 1.3]), -0.4):
         run(student, drawn, scale=scale)
 
@@ -356,7 +356,7 @@ def any_scale(student: Student, draw: Draw) -> None:
     says="head widths that are no power of two come out wrong: the block is wider than the head, and lanes from DIM on must be masked in every load and in the store",
 )
 def any_width(student: Student, draw: Draw) -> None:
-    run(student, inputs(draw, 1, 2, 2, 9, 21, draw.choice([17, 20, 24])))
+    run(student, inputs(draw, 1, 2, 2, 9, 27, draw.choice([17, 20, 24])))
     run(student, inputs(draw, 1, 1, 1, 5, 9, draw.choice([3, 7])))
 
 
@@ -366,6 +366,7 @@ def any_width(student: Student, draw: Draw) -> None:
 )
 def half_precision(student: Student, draw: Draw) -> None:
     q, k, v = (x.half() for x in inputs(draw, 1, 1, 1, 16, 512, 32))
+    run(student, (q, k[:, :, :40], v[:, :, :40]), scale=1.0)  # scores of some tens, not to be rounded
     run(student, (q, k, v.abs()))
 
 
@@ -394,7 +395,7 @@ def launch(student: Student, drawn: Inputs, causal: bool, lengths: list[int] | N
 )
 def the_whole_grid(student: Student, draw: Draw) -> None:
     batch, heads = draw.choice([2, 3]), draw.choice([2, 3])
-    launch(student, inputs(draw, batch, heads, heads, draw.integer(33, 70), 21, 16), False, None, 0.25)
+    launch(student, inputs(draw, batch, heads, heads, draw.integer(33, 47), 21, 16), False, None, 0.25)
 
 
 @triton_attention.test(

@@ -314,7 +314,7 @@ def sums_are_kept_in_single(student: Student, draw: Draw) -> None:
     out = launch(student, "matmul", [a, b], product(a, b), block=(16, 16, 16))
     exact = a.double() @ b.double()
     error = ((out.double() - exact).norm() / exact.norm()).item()
-    # one rounding of the result: at most 2.9e-4 in this measure (uniform in the last place); a float16 sum: 1e-3 and more
+    # one rounding of the result: at most 2.9e-4 in this measure (uniform in the last place); a float16 sum: 6e-4 and more
     check(error <= 4e-4, f"the relative error is {error:.2g}")
 
 

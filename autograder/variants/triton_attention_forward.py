@@ -310,7 +310,7 @@ def blocks_to_visit(block, block_q, block_k, queries, keys, length, causal):
         because="never subtracts a maximum",
         edit=(
             'anchor = tl.where(new == float("-inf"), 0.0, new)',
-            "new = anchor = tl.zeros([BLOCK_Q], tl.float32)",
+            "new = tl.zeros([BLOCK_Q], tl.float32)\n        anchor = new",
         ),
     ),
     wrong(
