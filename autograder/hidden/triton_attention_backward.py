@@ -212,7 +212,7 @@ def keys_at_ragged_ends(student: Student, draw: Draw) -> None:
     says="the causal mask is wrong in the backward pass: key j is seen by query i when j ≤ i + keys − queries; the walk over the queries may begin late, but not later than the first query that sees the block",
 )
 def keys_under_a_causal_mask(student: Student, draw: Draw) -> None:
-    for queries, keys in ((37, 37), (draw.integer(5, 20), draw.integer(35, 50)), (draw.integer(50, 60), 18)):
+    for queries, keys in ((37, 37), (draw.integer(5, 20), draw.integer(35, 50)), (draw.integer(51, 60), 18)):
         run(
             student,
             "dkdv",
@@ -304,7 +304,8 @@ def queries_at_ragged_ends(student: Student, draw: Draw) -> None:
     says="the causal mask is wrong: query i sees key j when j ≤ i + keys − queries, and the walk ends where the last query of the block sees no more; a query that sees nothing gets zeros",
 )
 def queries_under_a_causal_mask(student: Student, draw: Draw) -> None:
-    for queries, keys in ((37, 37), (draw.integer(5, 20), draw.integer(35, 50)), (draw.integer(50, 60), 18)):
+    for queries, keys in ((37, 37), (draw.integer(5, 20), draw.integer(35, 50)), (draw.integer(51, 60), 18)):
+        # the last: some block holds queries that see nothing and others that do
         run(student, "dq", inputs(draw, 1, 1, 1, queries, keys, 16), causal=True)
 
 
@@ -345,8 +346,8 @@ def queries_with_any_scale(student: Student, draw: Draw) -> None:
     says="half-precision inputs fail or lose too much: lse, delta, weights and the sum are float32; dscores are rounded to the dtype of the keys only where they enter the product, and the sum once when it is stored",
 )
 def queries_in_half_precision(student: Student, draw: Draw) -> None:
-    # 32 blocks of keys: 3.2e-4 with a float32 sum, 9e-4 and more where it or the scores are float16 on the way
-    run(student, "dq", halves(draw, 16, 512, 16), scale=0.5, tolerance=5e-4)
+    # 32 blocks of keys: at most 4.2e-4 with a float32 sum, 7.3e-4 and more where it or the scores are float16 on the way
+    run(student, "dq", halves(draw, 16, 512, 16), scale=0.5, tolerance=5.5e-4)
 
 
 # ── the function
