@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import linecache
 import pkgutil
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ class Verdict:
             lost = "; ".join(self.details)
             return "" if not self.failed else f"{label} is right and lost points: {lost}"
         if not self.failed:
-            return f"{label} is wrong and survived every test"
+            return f"{label} is wrong and survived every test that was run"
         if self.variant.caught_by not in self.failed:
             return f"{label} is caught only by {', '.join(self.failed)}, not by {self.variant.caught_by}"
         return ""
@@ -63,11 +64,17 @@ def namespace_with(slug: str, exercise: str, source: str) -> dict[str, Any]:
     return namespace
 
 
-def try_variant(slug: str, variant: Variant, seed: bytes | None = None) -> Verdict:
-    """Run the hidden tests of a variant's exercise on it, by default with a seed of its own."""
+def try_variant(slug: str, variant: Variant, seed: bytes | None = None, named_only: bool = False) -> Verdict:
+    """Run the hidden tests of a variant's exercise on it, by default with a seed of its own.
+
+    `named_only`: of a wrong one's tests run just the one that it is named for, which must catch it in any case.
+    """
     reference = definition(importlib.import_module(f"attention_from_scratch.{slug}"), variant.exercise)
     namespace = namespace_with(slug, variant.exercise, variant.source(reference))
     exercise = exercises_of(load(slug))[variant.exercise]
+    if named_only and not variant.is_right:
+        exercise = copy(exercise)
+        exercise.tests = [test for test in exercise.tests if test.name == variant.caught_by]
     seed = seed or hashlib.blake2b(f"{slug}.{variant.exercise}.{variant.name}".encode()).digest()
     result = run_exercise(exercise, LocalStudent(namespace), seed)
     failed = [test for test in result.tests if not test.passed]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ REFERENCES = [
 
 @pytest.mark.parametrize(("slug", "variant"), CASES)
 def test_variant_gets_what_it_deserves(slug: str, variant: Variant) -> None:
-    verdict = try_variant(slug, variant)
+    """Each wrong solution meets the test that must fail on it; the whole table is `course list --kill-matrix`."""
+    verdict = try_variant(slug, variant, named_only=True)
     assert not verdict.fault, verdict.fault + "\n" + "\n".join(verdict.details)
 
 
@@ -75,6 +77,24 @@ def test_what_is_flagged_is_still_flagged() -> None:
     """The test above would pass if nothing were flagged any more."""
     assert suspicious("f", "def f(x, name):\n    return getattr(x, name)\n", {})
     assert inspect("def f(x):\n    return x.softmax(-1)\n", ["torch.Tensor.softmax"], {}).flags
+
+
+def test_a_wrong_solution_that_its_test_lets_through_is_told() -> None:
+    """The reference itself, called wrong, and a mistake that is named for the test of another."""
+    slug = "soft_lookup"
+    name, exercise = next(iter(exercises_of(load(slug)).items()))
+    honest = reference_variant(slug, name)
+    disguised = replace(honest, is_right=False, caught_by=exercise.tests[0].name)
+    assert "survived" in try_variant(slug, disguised, named_only=True).fault
+    assert "survived" in try_variant(slug, disguised).fault
+    caught = next(
+        variant for variant in variants_of(slug) if variant.exercise == name and not variant.is_right
+    )
+    failed = try_variant(slug, caught).failed
+    spared = next(test.name for test in exercise.tests if test.name not in failed)
+    misnamed = replace(caught, caught_by=spared)
+    assert "survived" in try_variant(slug, misnamed, named_only=True).fault
+    assert "is caught only by" in try_variant(slug, misnamed).fault
 
 
 def test_a_definition_ends_with_its_closing_comment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
