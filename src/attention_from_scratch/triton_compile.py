@@ -159,8 +159,11 @@ def _read_cubin(cubin: bytes, shared: int, columns: int, target: str) -> Compile
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        code = _cuobjdump(file.name)
-    registers = max([int(number) for number in re.findall(r"REG:(\d+)", code)], default=0)
+        usage = _tool("cuobjdump", "-res-usage", file.name)
+        code = _tool(
+            "nvdisasm", "-c", "-ndf", file.name
+        )  # the code alone, without an analysis that takes its time
+    registers = max([int(number) for number in re.findall(r"REG:(\d+)", usage)], default=0)
     spills = len(re.findall(r"\b(?:LDL|STL)\b", code))  # loads and stores of a thread's private stack
     matrices = re.findall(MATRIX_INSTRUCTIONS[target], code)
     count = len(re.findall(r"^\s*/\*[0-9a-f]{4,}\*/\s+\S", code, re.MULTILINE))
@@ -170,12 +173,12 @@ def _read_cubin(cubin: bytes, shared: int, columns: int, target: str) -> Compile
     return Compiled("", registers, spills, shared, len(matrices), kinds, count, boxes, specialized, columns)
 
 
-def _cuobjdump(file: str) -> str:
-    """The registers that a program uses, and its instructions."""
+def _tool(name: str, *arguments: str) -> str:
+    """What one of NVIDIA's tools says, which come inside the Triton wheel."""
     import triton
 
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    run = subprocess.run([str(tool), "-res-usage", "-sass", file], capture_output=True, text=True, check=True)
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / name
+    run = subprocess.run([str(tool), *arguments], capture_output=True, text=True, check=True)
     return run.stdout + run.stderr
 
 
