@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -232,15 +233,18 @@ def ablation(
     return got, expected, calls.count
 
 
+def not_the_first(draw: Draw, layer: int, heads: list[int]) -> list[tuple[int, int]]:
+    """One head of this layer; the first is where most wrong slices are right."""
+    return [(layer, draw.integer(1, heads[layer] - 1))]
+
+
 @ablate_heads.test(
     points=1.5,
     says="what is silenced is not the one head that was asked for: head h of a layer hands the slice h·dim … (h+1)·dim of its numbers to `output`, which reads them with the columns of its weight; the bias of `output` and all other heads go on as before, and measure is called once",
 )
 def one_head_is_silent_and_no_other(student: Student, draw: Draw) -> None:
     for layer in range(3):
-        got, expected, calls = ablation(
-            student, draw, lambda heads, layer=layer: [(layer, draw.integer(1, heads[layer] - 1))]
-        )
+        got, expected, calls = ablation(student, draw, functools.partial(not_the_first, draw, layer))
         close(got["got"], expected["got"], what=f"the answer without a head of layer {layer}")
         close(calls, 1, what="how often it was measured")
 

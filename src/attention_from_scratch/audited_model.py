@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from attention_from_scratch.bert import BertEncoder
 from attention_from_scratch.data import Review, film_plots, rotten_tomatoes, split_by_film, without_duplicates
 from attention_from_scratch.fine_tuning import Batch, adamw_groups, collate, warmup_linear
 from attention_from_scratch.finetune_model import Classifier
+from attention_from_scratch.masks import MaskedMultiHeadAttention
 from attention_from_scratch.minilm import load_minilm, token_ids
 
 Text = tuple[str, int]
@@ -73,12 +75,17 @@ def batches_of(examples: Sequence[Example], seed: int | None) -> list[Batch]:
     ]
 
 
-def upper_layers_of_minilm() -> nn.Module:
+def upper_layers_of_minilm() -> BertEncoder:
     """MiniLM of which only the layers from `FROZEN` on are trained."""
     encoder = load_minilm(dropout=0.1)
-    for part in (encoder.embeddings, *encoder.encoder.layers[:FROZEN]):
+    for part in (encoder.embeddings, *list(encoder.encoder.layers)[:FROZEN]):
         part.requires_grad_(False)
     return encoder
+
+
+def attention_layers(model: nn.Module) -> list[MaskedMultiHeadAttention]:
+    """The attention of every layer, from the first one up."""
+    return [part for part in model.modules() if isinstance(part, MaskedMultiHeadAttention)]
 
 
 def nothing() -> float:

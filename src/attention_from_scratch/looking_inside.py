@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from attention_from_scratch.audit_tools import effect_of_each_word, rank_agreement, score_answers
+from attention_from_scratch.audited_model import attention_layers
 from attention_from_scratch.bert import BertEncoder
 from attention_from_scratch.finetune_model import Classifier
 from attention_from_scratch.finetune_report import seed_interval
@@ -31,8 +32,7 @@ def attention_maps(
 ) -> Float[Tensor, "layers batch heads length length"]:
     """Where every head of every layer looks: row i of a map holds the weights that query i gives to all keys."""
     maps = []
-    for layer, x in zip(model.encoder.layers, hidden_states(model, tokens, mask)[:-1], strict=True):
-        part = layer.attention
+    for part, x in zip(attention_layers(model), hidden_states(model, tokens, mask)[:-1], strict=True):
         q = split_heads(part.query(x), part.heads)  # (batch, heads, length, dim)
         k = split_heads(part.key(x), part.heads)  # (batch, heads, length, dim)
         scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (batch, heads, length, length)

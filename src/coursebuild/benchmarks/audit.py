@@ -23,6 +23,7 @@ from attention_from_scratch.audited_model import (
     FROZEN,
     MAX_LENGTH,
     Text,
+    attention_layers,
     batches_of,
     encoded,
     fit,
@@ -48,7 +49,7 @@ from coursebuild.errors import CourseError
 SIZES = {"train": 960, "test": 400}
 PLOT_SIZES = {"train": 320, "test": 200}
 EPOCHS, RATE = 2, 4e-4
-PLOT_EPOCHS, PLOT_RATE = 1, 4e-4
+PLOT_EPOCHS, PLOT_RATE = 2, 1e-3
 STRENGTH = 1e4
 ABLATED_ON, EXPLAINED, FISHER_OF = (
     96,
@@ -125,7 +126,7 @@ def _under_typos(model: Classifier, texts: list[Text], rate: float) -> dict[str,
 
 def _losses_without_heads(model: Classifier, texts: list[Text]) -> dict[str, Any]:
     """The loss of the intact model, without each single head, and without each whole layer."""
-    layers = [layer.attention for layer in model.encoder.encoder.layers]
+    layers = attention_layers(model)
     batches = batches_of(encoded(texts), None)
     model.eval()
 
@@ -182,7 +183,12 @@ def _against_forgetting(
         tokens, mask, labels = next(stream)
         return nn.functional.cross_entropy(old(tokens, mask), labels)
 
-    return {"nothing": nothing, "replay": replayed, "EWC": lambda: memory.penalty(old)}[way]
+    ways: dict[str, Callable[[], Tensor | float]] = {
+        "nothing": nothing,
+        "replay": replayed,
+        "EWC": lambda: memory.penalty(old),
+    }
+    return ways[way]
 
 
 def _opened(json_file: Path | None) -> dict[str, Any]:
