@@ -85,7 +85,7 @@ def _typos(audit: dict[str, Any]) -> str:
 
 def _gaps(audit: dict[str, Any]) -> str:
     rows = [
-        ["probability of “fresh”, first minus second", "mean difference", "mean size", "models for the first"]
+        ["probability of “fresh”, first minus second", "mean difference", "mean size", "models that prefer the first"]
     ]
     for name in audit["runs"][0]["gaps"]:
         found = [run["gaps"][name] for run in audit["runs"]]

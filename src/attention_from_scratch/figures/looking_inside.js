@@ -3,7 +3,7 @@
   const { svg, set, color } = tools;
   const layers = data[0].maps.length, heads = data[0].maps[0].length;
   const state = { sentence: 0, view: "head", layer: 0, head: 0, word: null };
-  const percent = (thousandths) => `${Math.round(thousandths / 10)} %`;
+  const percent = (thousandths) => `${Math.round(thousandths / 10)}\u00a0%`;
   const marks = (words) => words.map((w, j) => (w === "[CLS]" || w === "[SEP]" ? j : -1)).filter((j) => j >= 0);
 
   const sentences = tools.row(root), views = tools.row(root), sliders = tools.row(root);
@@ -63,15 +63,15 @@
   };
 
   // All heads.
-  const size = 24;
-  const sheet = tools.canvas(right, { width: 26 + heads * size, height: 46 + layers * size + 4 });
+  const size = 24, edge = 46;
+  const sheet = tools.canvas(right, { width: edge + heads * size + 2, height: 46 + layers * size + 4 });
   sheet.append(
-    svg("text", { x: 26, y: 15, style: "font-size:14px" }, "head"),
+    svg("text", { x: edge, y: 15, style: "font-size:14px" }, "head"),
     svg("text", { x: 0, y: 36, style: "font-size:14px" }, "layer"),
   );
-  for (let h = 0; h < heads; h++) sheet.append(svg("text", { x: 26 + (h + 0.5) * size + (h === 0 ? 14 : 0), y: 36, class: "afs-tick", "text-anchor": "middle", style: "font-size:12px" }, h === 0 ? "1" : h + 1));
-  for (let l = 0; l < layers; l++) sheet.append(svg("text", { x: 14, y: 46 + (l + 0.5) * size + 5, class: "afs-tick", "text-anchor": "middle", style: "font-size:13px" }, l + 1));
-  const cells = tools.grid(sheet, { rows: layers, columns: heads, x: 26, y: 44, size });
+  for (let h = 0; h < heads; h++) sheet.append(svg("text", { x: edge + (h + 0.5) * size, y: 36, class: "afs-tick", "text-anchor": "middle", style: "font-size:13px" }, h + 1));
+  for (let l = 0; l < layers; l++) sheet.append(svg("text", { x: edge - 12, y: 44 + (l + 0.5) * size + 5, class: "afs-tick", "text-anchor": "middle", style: "font-size:13px" }, l + 1));
+  const cells = tools.grid(sheet, { rows: layers, columns: heads, x: edge, y: 44, size });
   const frame = svg("rect", { fill: "none", stroke: color("ink"), "stroke-width": 2.5, rx: 4, "pointer-events": "none" });
   sheet.append(frame);
   const overview = () => cells.forEach((row, l) => row.forEach((cell, h) => {
@@ -88,7 +88,7 @@
     const all = data[state.sentence].words;
     lines.forEach((row, i) => {
       const w = weights(i), on = state.word === null || state.word === i;
-      row.forEach((line, j) => set(line, { "stroke-opacity": on ? Math.min(1, w[j] / 1000 + 0.02) : 0, "stroke-width": 0.5 + 5 * w[j] / 1000, display: w[j] < 15 ? "none" : "inline" }));
+      row.forEach((line, j) => set(line, { "stroke-opacity": on ? Math.sqrt(w[j] / 1000) : 0, "stroke-width": 0.5 + 5 * w[j] / 1000, display: w[j] < 15 ? "none" : "inline" }));
     });
     const row = state.word === null ? null : weights(state.word);
     askers.forEach((box, i) => set(box, { fill: i === state.word ? color("query") : color("raised"), "fill-opacity": i === state.word ? 0.25 : 1 }));
@@ -97,7 +97,7 @@
       shares[j].textContent = row && row[j] >= 15 ? percent(row[j]) : "";
     });
     const whole = state.view === "rollout";
-    set(frame, { x: 26 + (whole ? 0 : state.head * size), y: 44 + state.layer * size, width: whole ? heads * size : size, height: size });
+    set(frame, { x: edge + (whole ? 0 : state.head * size), y: 44 + state.layer * size, width: whole ? heads * size : size, height: size });
     const what = whole ? `Rollout after layer ${state.layer + 1}` : `Layer ${state.layer + 1}, head ${state.head + 1}`;
     if (row) {
       const order = row.map((w, j) => [w, all[j]]).sort((a, b) => b[0] - a[0]).slice(0, 3);
