@@ -6,6 +6,7 @@ import json
 import math
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ from attention_from_scratch.looking_inside import (
     robust_accuracy,
 )
 from attention_from_scratch.model_card import model_card
+from coursebuild.benchmarks import audit as command
 
 # Sums of some tens of terms near 1 in another order, through two layers: some hundred roundings of float64.
 TOLERANCE = 1e-12
@@ -249,6 +251,19 @@ class TestAuditFile:
         assert {"time", "machine", "versions", "threads", "load_average"} <= audit["environment"].keys()
         assert len({run["seed"] for run in audit["runs"]}) == len(audit["runs"]) >= 2
         assert "/tmp" not in json.dumps(audit)
+
+    def test_it_is_what_the_command_makes(self, tmp_path: Path, audit: dict) -> None:
+        """A run goes on from this file: it was made with the settings that stand in the code."""
+        there = tmp_path / "audit.json"
+        there.write_text(json.dumps(audit), encoding="utf-8")
+        assert command._opened(there)["runs"] == audit["runs"]
+        there.write_text(json.dumps(audit | {"settings": {}}), encoding="utf-8")
+        assert command._opened(there)["runs"] == []
+
+    def test_the_unbalanced_set_has_one_rotten_review_in_ten(self) -> None:
+        texts = [(f"text {i}", i % 2) for i in range(90)]
+        labels = [label for _, label in command._unbalanced(texts)]
+        assert (labels.count(1), labels.count(0)) == (45, 5)
 
     def test_every_number_of_the_card_is_one_of_the_file(self, audit: dict) -> None:
         card = model_card(audit)

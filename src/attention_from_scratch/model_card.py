@@ -85,7 +85,12 @@ def _typos(audit: dict[str, Any]) -> str:
 
 def _gaps(audit: dict[str, Any]) -> str:
     rows = [
-        ["probability of “fresh”, first minus second", "mean difference", "mean size", "models that prefer the first"]
+        [
+            "probability of “fresh”, first minus second",
+            "mean difference",
+            "mean size",
+            "models that prefer the first",
+        ]
     ]
     for name in audit["runs"][0]["gaps"]:
         found = [run["gaps"][name] for run in audit["runs"]]
@@ -99,8 +104,8 @@ def _forgetting(audit: dict[str, Any]) -> str:
     rows = [["learned after it: review or plot?", "film reviews, macro-F1", "the new task, macro-F1"]]
     before = [run["forgetting"]["nothing"][0][0] for run in audit["runs"]]
     rows.append(["before", over_seeds(before), "–"])
-    for way, name in (("nothing", "without care"), ("replay", "with replay"), ("EWC", "with EWC")):
-        rows.append([name, *(over_seeds(forgotten(audit, way, task)) for task in (0, 1))])
+    for way in audit["runs"][0]["forgetting"]:
+        rows.append([f"after, with {way}", *(over_seeds(forgotten(audit, way, task)) for task in (0, 1))])
     return _table(rows)
 
 

@@ -7,6 +7,7 @@ seed and their intervals. It is written after every seed, and a run that was sto
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -50,7 +51,7 @@ SIZES = {"train": 960, "test": 400}
 PLOT_SIZES = {"train": 320, "test": 200}
 EPOCHS, RATE = 2, 4e-4
 PLOT_EPOCHS, PLOT_RATE = 2, 1e-3
-STRENGTH = 1e4
+STRENGTHS = {"EWC, λ = 10⁴": 1e4, "EWC, λ = 10⁵": 1e5, "EWC, λ = 10⁶": 1e6}
 ABLATED_ON, EXPLAINED, FISHER_OF = (
     96,
     24,
@@ -151,44 +152,32 @@ def _later_task(
     Each entry is a table as `forgetting` takes it: a row for each time, a column for each task.
     """
     batches = batches_of(encoded(texts["train"]), seed)
-    memory = EWC(first, batches_of(encoded(texts["train"][:FISHER_OF]), None), STRENGTH)
+    memory = EWC(first, batches_of(encoded(texts["train"][:FISHER_OF]), None), strength=0.0)
     tables = {}
-    for way in ("nothing", "replay", "EWC"):
+    for way in ("nothing", "replay", *STRENGTHS):
         torch.manual_seed(seed)
         old = copy.deepcopy(first)
         new = Classifier(old.encoder, classes=2, dropout=0.1)
         before = [scores(old, texts["test"])["macro_f1"], scores(new, plots["test"])["macro_f1"]]
+        memory.strength = STRENGTHS.get(way, 0.0)
+        extra = _replayed(old, batches) if way == "replay" else functools.partial(memory.penalty, old)
         fit(
-            new,
-            encoded(plots["train"]),
-            PLOT_EPOCHS,
-            PLOT_RATE,
-            seed,
-            _against_forgetting(way, old, batches, memory),
+            new, encoded(plots["train"]), PLOT_EPOCHS, PLOT_RATE, seed, nothing if way == "nothing" else extra
         )
-        tables[way] = [
-            before,
-            [scores(old, texts["test"])["macro_f1"], scores(new, plots["test"])["macro_f1"]],
-        ]
+        after = [scores(old, texts["test"])["macro_f1"], scores(new, plots["test"])["macro_f1"]]
+        tables[way] = [before, after]
     return tables
 
 
-def _against_forgetting(
-    way: str, old: Classifier, batches: list[Any], memory: EWC
-) -> Callable[[], Tensor | float]:
-    """What is added to the loss of the second task."""
+def _replayed(old: Classifier, batches: list[Any]) -> Callable[[], Tensor]:
+    """The loss of the first task on the next of its batches."""
     stream = iter(batches)
 
-    def replayed() -> Tensor:
+    def loss() -> Tensor:
         tokens, mask, labels = next(stream)
         return nn.functional.cross_entropy(old(tokens, mask), labels)
 
-    ways: dict[str, Callable[[], Tensor | float]] = {
-        "nothing": nothing,
-        "replay": replayed,
-        "EWC": lambda: memory.penalty(old),
-    }
-    return ways[way]
+    return loss
 
 
 def _opened(json_file: Path | None) -> dict[str, Any]:
@@ -199,7 +188,7 @@ def _opened(json_file: Path | None) -> dict[str, Any]:
         "settings": {
             "data": "rotten_tomatoes", "sizes": SIZES, "plot_sizes": PLOT_SIZES, "epochs": EPOCHS, "rate": RATE,
             "frozen_layers": FROZEN, "max_length": MAX_LENGTH, "plot_epochs": PLOT_EPOCHS, "plot_rate": PLOT_RATE,
-            "strength": STRENGTH, "ablated_on": ABLATED_ON, "explained": EXPLAINED, "fisher_of": FISHER_OF,
+            "strengths": STRENGTHS, "ablated_on": ABLATED_ON, "explained": EXPLAINED, "fisher_of": FISHER_OF,
             "typo_rates": list(TYPO_RATES), "noise_seeds": list(NOISE_SEEDS), "noisy": NOISY, "rare": RARE,
             "steps": STEPS, "shifted": len(ELSEWHERE_THAN_FILMS),
         },
