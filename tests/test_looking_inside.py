@@ -266,7 +266,7 @@ class TestAuditFile:
         assert (labels.count(1), labels.count(0)) == (45, 5)
 
     def test_every_number_of_the_card_is_one_of_the_file(self, audit: dict) -> None:
-        card = model_card(audit)
+        card = str(model_card(audit))
         run = audit["runs"][0]
         mean = math.fsum(one["test"]["macro_f1"] for one in audit["runs"]) / len(audit["runs"])
         assert f"{mean:.3f}" in card
@@ -274,8 +274,11 @@ class TestAuditFile:
             assert name in card
         for heading in ("How good", "disturbs", "prefers", "forgets", "Limits"):
             assert heading in card
-        alone = model_card(audit | {"runs": audit["runs"][:1]})
+        alone = str(model_card(audit | {"runs": audit["runs"][:1]}))
         assert "one seed: no interval" in alone
+        page = model_card(audit)._repr_html_()
+        assert page.count("<table") == 5
+        assert "**" not in page
 
 
 class TestFigure:

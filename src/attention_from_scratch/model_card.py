@@ -6,6 +6,9 @@ Source: Mitchell et al. 2019 for the idea and the sections.
 
 from __future__ import annotations
 
+import html
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from attention_from_scratch.finetune_report import seed_interval
@@ -24,25 +27,37 @@ def forgotten(audit: dict[str, Any], way: str, task: int) -> list[float]:
     return [run["forgetting"][way][1][task] for run in audit["runs"]]
 
 
-def model_card(audit: dict[str, Any]) -> str:
-    """The card as Markdown."""
-    blocks = [
-        "### Model card",
-        *_what(audit),
-        "#### How good",
-        _scores(audit),
-        "#### What disturbs it",
-        _typos(audit),
-    ]
-    blocks += ["#### Whom it prefers", _gaps(audit), "#### What it forgets", _forgetting(audit)]
-    blocks += [
-        "#### What its attention shows",
-        _agreement(audit),
-        "#### Limits",
-        _limits(audit),
-        _made_by(audit),
-    ]
-    return "\n\n".join(blocks)
+Table = list[list[str]]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A page of headings (lines that begin with #), paragraphs and tables: Markdown as text, HTML in a notebook."""
+
+    blocks: list[str | Table]
+
+    def __str__(self) -> str:
+        return "\n\n".join(
+            block if isinstance(block, str) else _markdown_table(block) for block in self.blocks
+        )
+
+    def _repr_html_(self) -> str:
+        return '<div style="overflow-x: auto">' + "\n".join(map(_html, self.blocks)) + "</div>"
+
+
+def model_card(audit: dict[str, Any]) -> Card:
+    """The card of an audit: `str(card)` is what goes beside the weights."""
+    return Card(
+        [
+            "# Model card", *_what(audit),
+            "## How good", _scores(audit),
+            "## What disturbs it", *_typos(audit),
+            "## Whom it prefers", _gaps(audit),
+            "## What it forgets", _forgetting(audit),
+            "## What its attention shows", *_agreement(audit),
+            "## Limits", _limits(audit), _made_by(audit),
+        ]
+    )  # fmt: skip
 
 
 def _what(audit: dict[str, Any]) -> list[str]:
@@ -57,7 +72,7 @@ def _what(audit: dict[str, Any]) -> list[str]:
     ]
 
 
-def _scores(audit: dict[str, Any]) -> str:
+def _scores(audit: dict[str, Any]) -> Table:
     s = audit["settings"]
     rows = [["", "accuracy", "macro-F1"]]
     for name, key in (
@@ -67,23 +82,21 @@ def _scores(audit: dict[str, Any]) -> str:
     ):
         values = [[run[key][score] for run in audit["runs"]] for score in ("accuracy", "macro_f1")]
         rows.append([name, *map(over_seeds, values)])
-    return _table(rows)
+    return rows
 
 
-def _typos(audit: dict[str, Any]) -> str:
+def _typos(audit: dict[str, Any]) -> list[str | Table]:
     s = audit["settings"]
     rows = [["letters hit", "macro-F1", "lost"]]
     for rate in map(str, s["typo_rates"]):
         found = [run["typos"][rate]["macro_f1"] for run in audit["runs"]]
         lost = [one["clean"] - one["mean"] for one in found]
         rows.append([f"{float(rate):.0%}", over_seeds([one["mean"] for one in found]), over_seeds(lost)])
-    return (
-        f"Typing mistakes in {s['noisy']} test sentences, {len(s['noise_seeds'])} seeds of noise for each model.\n\n"
-        + _table(rows)
-    )
+    heading = f"Typing mistakes in {s['noisy']} test sentences, {len(s['noise_seeds'])} seeds of noise for each model."
+    return [heading, rows]
 
 
-def _gaps(audit: dict[str, Any]) -> str:
+def _gaps(audit: dict[str, Any]) -> Table:
     rows = [
         [
             "probability of “fresh”, first minus second",
@@ -97,23 +110,23 @@ def _gaps(audit: dict[str, Any]) -> str:
         means = [one["mean"] for one in found]
         sizes = over_seeds([one["size"] for one in found])
         rows.append([name, over_seeds(means), sizes, f"{sum(mean > 0 for mean in means)} of {len(means)}"])
-    return _table(rows)
+    return rows
 
 
-def _forgetting(audit: dict[str, Any]) -> str:
+def _forgetting(audit: dict[str, Any]) -> Table:
     rows = [["learned after it: review or plot?", "film reviews, macro-F1", "the new task, macro-F1"]]
     before = [run["forgetting"]["nothing"][0][0] for run in audit["runs"]]
     rows.append(["before", over_seeds(before), "–"])
     for way in audit["runs"][0]["forgetting"]:
         rows.append([f"after, with {way}", *(over_seeds(forgotten(audit, way, task)) for task in (0, 1))])
-    return _table(rows)
+    return rows
 
 
-def _agreement(audit: dict[str, Any]) -> str:
+def _agreement(audit: dict[str, Any]) -> list[str | Table]:
     rows = [["order of the words, against deleting them", "Kendall's τ"]]
     for name in audit["runs"][0]["agreement"]:
         rows.append([name, over_seeds([run["agreement"][name]["mean"] for run in audit["runs"]])])
-    return _table(rows) + "\n\nA map is no reason: do not show one to a person as the cause of an answer."
+    return [rows, "A map is no reason: do not show one to a person as the cause of an answer."]
 
 
 def _limits(audit: dict[str, Any]) -> str:
@@ -135,6 +148,22 @@ def _made_by(audit: dict[str, Any]) -> str:
     )
 
 
-def _table(rows: list[list[str]]) -> str:
+def _markdown_table(rows: Table) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _html(block: str | Table) -> str:
+    if isinstance(block, str):
+        marks = len(block) - len(block.lstrip("#"))
+        words = html.escape(block.lstrip("# "))
+        for mark, tag in ((r"\*\*", "strong"), ("`", "code"), (r"\*", "em")):
+            words = re.sub(rf"{mark}(.+?){mark}", rf"<{tag}>\1</{tag}>", words)
+        return f"<p><strong>{words}</strong></p>" if marks else f"<p>{words}</p>"
+    cells = [[html.escape(cell) for cell in row] for row in block]
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in cells[0])
+    body = "".join(
+        f'<tr><th scope="row">{row[0]}</th>' + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
+        for row in cells[1:]
+    )
+    return f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
