@@ -14,6 +14,7 @@ KINDS = {
     "build": "cold, warm and one-chapter-changed times of the book",
     "methods": "ways to fine-tune MiniLM: parameters, memory, processor time, macro-F1",
     "inference": "a fine-tuned classifier in 32 and in 8 bits: size, latency, macro-F1",
+    "audit": "a fine-tuned classifier looked into: attributions, heads, typos, names, forgetting",
 }
 
 
@@ -47,6 +48,8 @@ def register(subparsers: Any) -> None:
                 added.add_argument(
                     f"--{name}", type=int, default=default, metavar="N", help=f"{what} ({default})"
                 )
+        if kind == "audit":
+            added.add_argument("--seeds", type=int, default=3, metavar="N", help="of the training (3)")
         if kind == "inference":
             added.add_argument(
                 "--run",
