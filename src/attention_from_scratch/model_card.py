@@ -144,7 +144,7 @@ def _made_by(audit: dict[str, Any]) -> str:
     minutes = ", ".join(f"{run['cpu_seconds'] / 60:.0f}" for run in audit["runs"])
     return (
         f"*Made by `{audit['command']}`, {environment['time']}: {environment['machine']['processor']}, "
-        f"{environment['threads']} thread, {versions}. CPU minutes a seed: {minutes}. {audit.get('note', '')}*"
+        f"{environment['threads']} thread, {versions}. CPU minutes a seed: {minutes}.*"
     )
 
 
