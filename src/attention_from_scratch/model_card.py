@@ -74,7 +74,7 @@ def _what(audit: dict[str, Any]) -> list[str]:
 
 def _scores(audit: dict[str, Any]) -> Table:
     s = audit["settings"]
-    rows = [["", "accuracy", "macro-F1"]]
+    rows = [["judged on", "accuracy", "macro-F1"]]
     for name, key in (
         ("film reviews", "test"),
         (f"the same, one in {s['rare']} rotten", "unbalanced"),
