@@ -86,6 +86,8 @@ def test_the_fast_kernels_fit_the_chips_that_have_tensor_descriptors(target: str
         *shipped_fast(target, torch.float16, (*FAST_WIDTHS, 80), masked=True),
         *shipped_fast(target, torch.bfloat16, (64, 128), masked=True),
         *shipped_fast(target, torch.float16, (64, 128), masked=False),
+        # strides that are multiples of 8 and not of 16
+        *(replace(one, divisible=()) for one in shipped_fast(target, torch.float16, (24,), masked=True)),
     ]
     assert not faults(requests)
 
