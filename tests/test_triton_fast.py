@@ -48,7 +48,7 @@ def _tables_again() -> Iterator[None]:
 def aligned(case: Case) -> tuple[list[Tensor], Tensor | None, float]:
     """The inputs of the case in float16, in poison again, but so that rows begin at multiples of 16 bytes."""
     drawn, lengths, scale = inputs(case, torch.float16)
-    layouts = ["bhnd" if layout == "bhnd" else "bnhd" for layout in case.layouts]
+    layouts = ["bnhd" if layout in ("bnhd", "transposed") else "bhnd" for layout in case.layouts]
     views = [poisoned(x.clone(), layout, margin=8) for x, layout in zip(drawn, layouts, strict=True)]
     return views, lengths, scale
 
