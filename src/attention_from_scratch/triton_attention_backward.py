@@ -22,6 +22,7 @@ from attention_from_scratch.triton_support import tl, triton
 __all__ = [
     "TritonAttention",
     "delta_kernel",
+    "deltas",
     "dkdv_kernel",
     "dq_kernel",
     "triton_attention_backward",
@@ -182,6 +183,23 @@ def dq_kernel(
     ### END SOLUTION
 
 
+def deltas(
+    out: Float[Tensor, "batch heads queries dim"],
+    dout: Float[Tensor, "batch heads queries dim"],
+    dlse: Float[Tensor, "batch heads queries"] | None,
+) -> Float[Tensor, "batch heads queries"]:
+    """Launch `delta_kernel` on all rows, and take off the gradient of the log-sum-exp where somebody used it."""
+    batch, heads, queries, dim = out.shape
+    delta = torch.empty(batch, heads, queries, dtype=torch.float32, device=out.device)
+    delta_kernel[(triton.cdiv(queries, DELTA_ROWS), batch * heads)](
+        out, dout, delta, *out.stride(), *dout.stride(), heads, queries,
+        DIM=dim, BLOCK_D=max(16, triton.next_power_of_2(dim)), BLOCK_Q=DELTA_ROWS,
+    )  # fmt: skip
+    if dlse is not None:
+        delta -= dlse  # lse's own gradient by the scores is the weights: it joins where delta stands
+    return delta
+
+
 def triton_attention_backward(
     dout: Float[Tensor, "batch heads queries dim"],
     q: Float[Tensor, "batch heads queries dim"],
@@ -210,16 +228,10 @@ def triton_attention_backward(
     dq, dk, dv = (torch.empty(one.shape, dtype=one.dtype, device=one.device) for one in (q, k, v))
     if dq.numel() == 0 or dk.numel() == 0:
         return dq.zero_(), dk.zero_(), dv.zero_()
-    lse = lse.contiguous()  # the kernels read it and delta side by side
-    delta = torch.empty_like(lse)
     constants = {"DIM": dim, "BLOCK_D": max(16, triton.next_power_of_2(dim))}
-    delta_kernel[(triton.cdiv(queries, DELTA_ROWS), batch * heads)](
-        out, dout, delta, *out.stride(), *dout.stride(), heads, queries, BLOCK_Q=DELTA_ROWS, **constants
-    )
-    if dlse is not None:
-        delta -= dlse  # lse's own gradient by the scores is the weights: it joins where delta stands
     constants |= {"CAUSAL": causal, "HAS_LENGTHS": lengths is not None}
-    rest = (lse, delta, q if lengths is None else lengths)
+    # lse and delta lie side by side
+    rest = (lse.contiguous(), deltas(out, dout, dlse), q if lengths is None else lengths)
     inputs = (*q.stride(), *k.stride(), *v.stride(), *dout.stride())
     sizes = tiles("dkdv", dim, q.dtype, AMD)
     dkdv_kernel[(triton.cdiv(keys, sizes["BLOCK_K"]), batch * groups)](

@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from attention_from_scratch.triton_attention_backward import delta_kernel, triton_attention_backward
+from attention_from_scratch.triton_attention_backward import deltas, triton_attention_backward
 from attention_from_scratch.triton_fast_forward import fast_attention
 from attention_from_scratch.triton_fast_launch import allow_scratch, fast_tile, hopper_or_newer, why_not_fast
-from attention_from_scratch.triton_launch import DELTA_ROWS, check_inputs
+from attention_from_scratch.triton_launch import check_inputs
 from attention_from_scratch.triton_support import tl, triton
 
 __all__ = ["FastAttention", "fast_attention_backward", "fast_backward_kernel"]
@@ -127,21 +127,15 @@ def fast_attention_backward(
     groups, keys = k.shape[1:3]
     dq = torch.zeros(q.shape, dtype=torch.float32, device=q.device)
     dk, dv = (torch.empty(one.shape, dtype=one.dtype, device=one.device) for one in (k, v))
-    lse = lse.contiguous()  # the kernels read it and delta side by side
-    delta = torch.empty_like(lse)
-    constants = {"DIM": dim, "BLOCK_D": max(16, triton.next_power_of_2(dim))}
-    delta_kernel[(triton.cdiv(queries, DELTA_ROWS), batch * heads)](
-        out, dout, delta, *out.stride(), *dout.stride(), heads, queries, BLOCK_Q=DELTA_ROWS, **constants
-    )
-    if dlse is not None:
-        delta -= dlse  # lse's own gradient by the scores is the weights: it joins where delta stands
+    lse, delta = lse.contiguous(), deltas(out, dout, dlse)  # they lie side by side
     tile = fast_tile("backward", dim, causal, hopper_or_newer())
     allow_scratch()
     fast_backward_kernel[(triton.cdiv(keys, tile.block_k) * batch * groups,)](
         q, k, v, dout, dq, dk, dv, lse, delta, q if lengths is None else lengths,
         *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *dout.stride()[:3],
         groups, heads // groups, queries, keys, batch * groups, scale,
-        CAUSAL=causal, HAS_LENGTHS=lengths is not None, **constants, **tile.constants(),
+        CAUSAL=causal, HAS_LENGTHS=lengths is not None, DIM=dim,
+        BLOCK_D=max(16, triton.next_power_of_2(dim)), **tile.constants(),
     )  # fmt: skip
     return (dq * scale).to(q.dtype), dk, dv
 
