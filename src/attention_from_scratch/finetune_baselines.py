@@ -28,12 +28,12 @@ class Lookup(nn.Module):
         return self.answers[tokens[:, 0]]
 
 
-def scored(answers: Tensor, labels: list[int], seed: int) -> dict[str, Any]:
+def scored(answers: Tensor, labels: list[int], seed: int, resamples: int) -> dict[str, Any]:
     """`fine_tuning.evaluate` of answers that are there already, (examples, classes): accuracy, macro-F1, interval."""
     tokens = torch.arange(len(labels))[:, None]  # (examples, 1)
     batch = tokens, torch.ones_like(tokens, dtype=torch.bool), torch.tensor(labels)
     draws = torch.Generator().manual_seed(seed)
-    result = evaluate(Lookup(answers), [batch], answers.shape[1], RESAMPLES, draws)
+    result = evaluate(Lookup(answers), [batch], answers.shape[1], resamples, draws)
     del result["logits"]
     return result | {"confusion": result["confusion"].tolist()}
 
@@ -47,7 +47,7 @@ def majority(splits: Splits, seed: int) -> dict[str, Any]:
     return {
         "name": "majority class",
         "detail": detail,
-        "test": scored(answers, splits.numbered("test"), seed),
+        "test": scored(answers, splits.numbered("test"), seed, RESAMPLES),
     }
 
 
@@ -65,7 +65,7 @@ def tfidf(splits: Splits, seed: int) -> dict[str, Any]:
     for penalty in PENALTIES:
         model = LogisticRegression(C=penalty, max_iter=1000).fit(train, splits.numbered("train"))
         said = torch.from_numpy(model.predict_proba(known["validation"]))
-        score = scored(said, splits.numbered("validation"), seed)["macro_f1"]
+        score = scored(said, splits.numbered("validation"), seed, RESAMPLES)["macro_f1"]
         if best is None or score > best[0]:
             best = score, penalty, model
     assert best is not None
@@ -74,5 +74,5 @@ def tfidf(splits: Splits, seed: int) -> dict[str, Any]:
         "name": "TF-IDF + logistic regression",
         "detail": f"{train.shape[1]} words and pairs, C = {best[1]:g} of {len(PENALTIES)}, chosen on validation",
         "cpu_seconds": round(time.process_time() - started, 1),
-        "test": scored(answers, splits.numbered("test"), seed),
+        "test": scored(answers, splits.numbered("test"), seed, RESAMPLES),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,12 +80,12 @@ def markdown(summary: dict[str, Any]) -> str:
         "## Seeds",
         _seed_table(summary),
         f"## Confusion of seed {summary['shown_seed']}, the best on validation",
-        _table(
+        markdown_table(
             ["truth \\ said", *summary["data"]["labels"]],
             [[label, *row] for label, row in zip(summary["data"]["labels"], summary["confusion"], strict=True)],
         ),
         f"## The {len(summary['worst'])} errors it was surest of",
-        _table(
+        markdown_table(
             ["said", "with", "truth", "text"],
             [
                 [e["said"], f"{e['probability']:.3f}", e["truth"], e["text"].replace("|", "\\|")]
@@ -92,13 +93,13 @@ def markdown(summary: dict[str, Any]) -> str:
             ],
         ),
         "## Data",
-        _table(
+        markdown_table(
             ["part", *summary["data"]["labels"]],
             [[part, *counts.values()] for part, counts in summary["data"]["counts"].items()],
         ),
         "\n".join(f"- {note}" for note in summary["data"]["notes"]) or "- nothing was found to mend",
         "## Settings and machine",
-        _table(["setting", "value"], [[name, value] for name, value in settings.items()]),
+        markdown_table(["setting", "value"], [[name, value] for name, value in settings.items()]),
         f"{environment['machine']['processor']}, {environment['threads']} of {environment['machine']['cores']} cores, "
         f"GPU: {environment['machine']['gpu'] or 'none'}, {environment['machine']['system']}; "
         + ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
@@ -118,7 +119,7 @@ def _score_table(summary: dict[str, Any]) -> str:
         test = baseline["test"]
         interval = f"{test['macro_f1']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
         rows.append([f"{baseline['name']} ({baseline['detail']})", interval, f"{test['accuracy']:.3f}"])
-    return _table(["test set", "macro-F1", "accuracy"], rows)
+    return markdown_table(["test set", "macro-F1", "accuracy"], rows)
 
 
 def _seed_table(summary: dict[str, Any]) -> str:
@@ -135,7 +136,7 @@ def _seed_table(summary: dict[str, Any]) -> str:
                     f"{run['cpu_seconds']:.0f} s",
                 ]
             )  # fmt: skip
-    return _table(["seed", "best epoch", "validation macro-F1", "test macro-F1", "CPU time"], rows)
+    return markdown_table(["seed", "best epoch", "validation macro-F1", "test macro-F1", "CPU time"], rows)
 
 
 def _over_seeds(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -172,7 +173,8 @@ def _said(score: dict[str, Any]) -> str:
     return f"{score['mean']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
 
 
-def _table(head: list[Any], rows: list[list[Any]]) -> str:
+def markdown_table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    """A table as Markdown holds it."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(
         "| " + " | ".join(str(cell).replace("\n", " ") for cell in line) + " |" for line in lines

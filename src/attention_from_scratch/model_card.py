@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from attention_from_scratch.finetune_report import seed_interval
+from attention_from_scratch.finetune_report import markdown_table, seed_interval
 
 
 def over_seeds(values: list[float]) -> str:
@@ -38,7 +38,7 @@ class Card:
 
     def __str__(self) -> str:
         return "\n\n".join(
-            block if isinstance(block, str) else _markdown_table(block) for block in self.blocks
+            block if isinstance(block, str) else markdown_table(block[0], block[1:]) for block in self.blocks
         )
 
     def _repr_html_(self) -> str:
@@ -146,11 +146,6 @@ def _made_by(audit: dict[str, Any]) -> str:
         f"*Made by `{audit['command']}`, {environment['time']}: {environment['machine']['processor']}, "
         f"{environment['threads']} thread, {versions}. CPU minutes a seed: {minutes}.*"
     )
-
-
-def _markdown_table(rows: Table) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def _html(block: str | Table) -> str:

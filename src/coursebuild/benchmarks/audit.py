@@ -52,11 +52,8 @@ PLOT_SIZES = {"train": 320, "test": 200}
 EPOCHS, RATE = 2, 4e-4
 PLOT_EPOCHS, PLOT_RATE = 2, 1e-3
 STRENGTHS = {"EWC, λ = 10⁴": 1e4, "EWC, λ = 10⁵": 1e5, "EWC, λ = 10⁶": 1e6}
-ABLATED_ON, EXPLAINED, FISHER_OF = (
-    96,
-    24,
-    96,
-)  # how many texts of the test, or of the training, each of these takes
+# how many texts of the test, or of the training, each of these takes
+ABLATED_ON, EXPLAINED, FISHER_OF = 96, 24, 96
 TYPO_RATES, NOISE_SEEDS, NOISY = (0.05, 0.1), (1, 2, 3), 200
 PADDING, STEPS = 0, 16  # of integrated gradients: they start at a text of [PAD], number 0
 RARE = 10  # one rotten review among so many, in the unbalanced set
@@ -153,20 +150,26 @@ def _later_task(
     """
     batches = batches_of(encoded(texts["train"]), seed)
     memory = EWC(first, batches_of(encoded(texts["train"][:FISHER_OF]), None), strength=0.0)
+    examples = encoded(plots["train"])
+    torch.manual_seed(seed)
+    before = _of_both(first, Classifier(first.encoder, classes=2, dropout=0.1), texts, plots)
     tables = {}
     for way in ("nothing", "replay", *STRENGTHS):
         torch.manual_seed(seed)
         old = copy.deepcopy(first)
         new = Classifier(old.encoder, classes=2, dropout=0.1)
-        before = [scores(old, texts["test"])["macro_f1"], scores(new, plots["test"])["macro_f1"]]
         memory.strength = STRENGTHS.get(way, 0.0)
         extra = _replayed(old, batches) if way == "replay" else functools.partial(memory.penalty, old)
-        fit(
-            new, encoded(plots["train"]), PLOT_EPOCHS, PLOT_RATE, seed, nothing if way == "nothing" else extra
-        )
-        after = [scores(old, texts["test"])["macro_f1"], scores(new, plots["test"])["macro_f1"]]
-        tables[way] = [before, after]
+        fit(new, examples, PLOT_EPOCHS, PLOT_RATE, seed, nothing if way == "nothing" else extra)
+        tables[way] = [before, _of_both(old, new, texts, plots)]
     return tables
+
+
+def _of_both(
+    old: Classifier, new: Classifier, texts: dict[str, list[Text]], plots: dict[str, list[Text]]
+) -> list[float]:
+    """The macro-F1 of the first task and of the second, now."""
+    return [scores(old, texts["test"])["macro_f1"], scores(new, plots["test"])["macro_f1"]]
 
 
 def _replayed(old: Classifier, batches: list[Any]) -> Callable[[], Tensor]:
