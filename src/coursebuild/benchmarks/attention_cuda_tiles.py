@@ -8,20 +8,19 @@ report says which it was, to be copied into `triton_launch` or `triton_fast_laun
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from attention_from_scratch.triton_compile import Compiled, Request, compile_ahead, unfit
+from attention_from_scratch.triton_compile import Request, compile_ahead, unfit
 from attention_from_scratch.triton_fast_launch import FastTile, choose_fast_tile, fast_tile, hopper_or_newer
 from attention_from_scratch.triton_launch import AMD, NAMES, choose_tiles, tiles
 from attention_from_scratch.triton_shipped import BACKWARD, FORWARD, attention_request, fast_request
 from coursebuild.benchmarks.attention_cuda_peers import Attend, Cell, draw, first_line, ours, ours_fast
 from coursebuild.benchmarks.attention_cuda_trial import Trial, trials
+from coursebuild.benchmarks.parts import in_parts
 
 __all__ = ["CANDIDATES", "FAMILIES", "Family", "tune"]
 
@@ -106,14 +105,6 @@ CANDIDATES: dict[str, dict[str, list[Tile]]] = {
 """For each peer and kernel what is tried, beside the tile that the launcher takes without any measurement."""
 
 
-def compile_together(requests: list[Request]) -> list[Compiled]:
-    """`compile_ahead` in several processes, one a core, four at most."""
-    workers = max(1, min(4, os.cpu_count() or 1, len(requests)))
-    with ThreadPoolExecutor(workers) as pool:
-        parts = list(pool.map(compile_ahead, [requests[start::workers] for start in range(workers)]))
-    return [parts[number % workers][number // workers] for number in range(len(requests))]
-
-
 def tune(
     peer: str,
     cell: Cell,
@@ -170,7 +161,7 @@ def _compiled(
         {"peer": peer, "kernel": kernel, "dim": cell.dim, "causal": cell.causal, "tile": tile,
          "registers": made.registers, "shared": made.shared, "specialized": made.specialized,
          "dropped": unfit(made, target)}
-        for (kernel, tile), made in zip(wanted, compile_together(requests), strict=True)
+        for (kernel, tile), made in zip(wanted, in_parts(requests, compile_ahead), strict=True)
     ]  # fmt: skip
 
 

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,13 +19,11 @@ import torch
 
 from attention_from_scratch.triton_fast_launch import FastTile, choose_fast_tile
 from coursebuild.benchmarks.attention_cuda_peers import Cell, Peer, gate_errors, ours_fast
+from coursebuild.benchmarks.parts import in_parts
 
 __all__ = ["Trial", "trials"]
 
-PATIENCE = (
-    60.0  # seconds for one trial; the start of Python, the GPU's context and two compilations need about 20
-)
-WORKERS = 4
+PATIENCE = 60.0  # seconds for a trial; Python's start, the GPU's context and two compilations need some 20
 COMMAND = [sys.executable, "-m", "coursebuild.benchmarks.attention_cuda_trial"]
 
 
@@ -42,14 +39,7 @@ def trials(
     wanted: list[Trial], cell: Cell, dtype: torch.dtype, device: str, patience: float = PATIENCE
 ) -> list[str]:
     """For each trial why it may not run here, or nothing: it computed attention on `cell` and came back in time."""
-    workers = max(1, min(WORKERS, (os.cpu_count() or 2) // 2, len(wanted)))
-    with ThreadPoolExecutor(workers) as pool:
-        parts = list(
-            pool.map(
-                lambda start: _in_turn(wanted[start::workers], cell, dtype, device, patience), range(workers)
-            )
-        )
-    return [parts[number % workers][number // workers] for number in range(len(wanted))]
+    return in_parts(wanted, lambda part: _in_turn(part, cell, dtype, device, patience), cores_each=2)
 
 
 def _in_turn(wanted: list[Trial], cell: Cell, dtype: torch.dtype, device: str, patience: float) -> list[str]:
