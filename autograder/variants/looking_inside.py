@@ -797,13 +797,8 @@ def forgetting(scores):
     ),
 ]
 
-CONSOLIDATION = [
-    wrong(
-        "EWC",
-        "square_of_the_batch",
-        caught_by="every_gradient_is_squared_by_itself",
-        because="squares the mean gradient of a batch, in which the examples cancel",
-        body="""
+# what these solutions share: the memory before the Fisher, and the penalty behind it
+EWC_BEGINS = """
 class EWC:
     def __init__(self, model, batches, strength):
         self.strength = strength
@@ -812,7 +807,22 @@ class EWC:
         self.fisher = {name: torch.zeros_like(value) for name, value in self.anchor.items()}
         was_training = model.training
         model.eval()
-        for tokens, mask, _ in batches:
+"""
+EWC_ENDS = """        model.train(was_training)
+
+    def penalty(self, model):
+        now = dict(model.named_parameters())
+        parts = [(self.fisher[name] * (now[name] - at) ** 2).sum() for name, at in self.anchor.items()]
+        return self.strength / 2 * torch.stack(parts).sum()
+"""
+CONSOLIDATION = [
+    wrong(
+        "EWC",
+        "square_of_the_batch",
+        caught_by="every_gradient_is_squared_by_itself",
+        because="squares the mean gradient of a batch, in which the examples cancel",
+        body=EWC_BEGINS
+        + """        for tokens, mask, _ in batches:
             log_p = model(tokens, mask).log_softmax(dim=-1)
             for label in range(log_p.shape[1]):
                 expected = (log_p[:, label].detach().exp() * log_p[:, label]).mean()
@@ -820,29 +830,16 @@ class EWC:
                 for name, gradient in zip(trained, found):
                     if gradient is not None:
                         self.fisher[name] += gradient**2 / len(batches)
-        model.train(was_training)
-
-    def penalty(self, model):
-        now = dict(model.named_parameters())
-        parts = [(self.fisher[name] * (now[name] - at) ** 2).sum() for name, at in self.anchor.items()]
-        return self.strength / 2 * torch.stack(parts).sum()
-""",
+"""
+        + EWC_ENDS,
     ),
     wrong(
         "EWC",
         "at_the_labels",
         caught_by="every_gradient_is_squared_by_itself",
         because="takes the gradient at the labels of the data, the empirical Fisher",
-        body="""
-class EWC:
-    def __init__(self, model, batches, strength):
-        self.strength = strength
-        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.anchor = {name: p.detach().clone() for name, p in trained.items()}
-        self.fisher = {name: torch.zeros_like(value) for name, value in self.anchor.items()}
-        was_training = model.training
-        model.eval()
-        examples = sum(len(labels) for _, _, labels in batches)
+        body=EWC_BEGINS
+        + """        examples = sum(len(labels) for _, _, labels in batches)
         for tokens, mask, labels in batches:
             for one in range(len(tokens)):
                 log_p = model(tokens[one : one + 1], mask[one : one + 1]).log_softmax(dim=-1)[0, labels[one]]
@@ -850,13 +847,8 @@ class EWC:
                 for name, gradient in zip(trained, found):
                     if gradient is not None:
                         self.fisher[name] += gradient**2 / examples
-        model.train(was_training)
-
-    def penalty(self, model):
-        now = dict(model.named_parameters())
-        parts = [(self.fisher[name] * (now[name] - at) ** 2).sum() for name, at in self.anchor.items()]
-        return self.strength / 2 * torch.stack(parts).sum()
-""",
+"""
+        + EWC_ENDS,
     ),
     wrong(
         "EWC",
@@ -949,16 +941,8 @@ class EWC:
         "by_backward",
         caught_by="the_model_is_left_as_it_came",
         because="collects the squares through .grad and leaves the last one there",
-        body="""
-class EWC:
-    def __init__(self, model, batches, strength):
-        self.strength = strength
-        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.anchor = {name: p.detach().clone() for name, p in trained.items()}
-        self.fisher = {name: torch.zeros_like(value) for name, value in self.anchor.items()}
-        was_training = model.training
-        model.eval()
-        examples = sum(len(tokens) for tokens, _, _ in batches)
+        body=EWC_BEGINS
+        + """        examples = sum(len(tokens) for tokens, _, _ in batches)
         for tokens, mask, _ in batches:
             for one in range(len(tokens)):
                 classes = model(tokens[one : one + 1], mask[one : one + 1]).shape[1]
@@ -969,13 +953,8 @@ class EWC:
                     for name, p in trained.items():
                         if p.grad is not None:
                             self.fisher[name] += log_p.detach().exp() * p.grad**2 / examples
-        model.train(was_training)
-
-    def penalty(self, model):
-        now = dict(model.named_parameters())
-        parts = [(self.fisher[name] * (now[name] - at) ** 2).sum() for name, at in self.anchor.items()]
-        return self.strength / 2 * torch.stack(parts).sum()
-""",
+"""
+        + EWC_ENDS,
     ),
     wrong(
         "EWC",

@@ -88,9 +88,8 @@ def unfit(compiled: Compiled, target: str) -> str:
         return f"{compiled.spills} spills"
     if compiled.shared > SHARED_LIMIT[target]:
         return f"{compiled.shared} bytes of shared memory, {SHARED_LIMIT[target]} are there"
-    if (
-        compiled.tensor_memory > TENSOR_MEMORY_LIMIT
-    ):  # the compiler then makes an empty program, without a word
+    # the compiler makes an empty program then, without a word
+    if compiled.tensor_memory > TENSOR_MEMORY_LIMIT:
         return f"{compiled.tensor_memory} columns of tensor memory, {TENSOR_MEMORY_LIMIT} are there"
     return ""
 
@@ -160,9 +159,8 @@ def _read_cubin(cubin: bytes, shared: int, columns: int, target: str) -> Compile
         file.write(cubin)
         file.flush()
         usage = _tool("cuobjdump", "-res-usage", file.name)
-        code = _tool(
-            "nvdisasm", "-c", "-ndf", file.name
-        )  # the code alone, without an analysis that takes its time
+        # the code alone, without an analysis that takes its time
+        code = _tool("nvdisasm", "-c", "-ndf", file.name)
     registers = max([int(number) for number in re.findall(r"REG:(\d+)", usage)], default=0)
     spills = len(re.findall(r"\b(?:LDL|STL)\b", code))  # loads and stores of a thread's private stack
     matrices = re.findall(MATRIX_INSTRUCTIONS[target], code)
